@@ -1,0 +1,132 @@
+"""The parts of a matching method. A plugin supplies them; the zoo does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .batch import Batch, Photos, Regions
+
+PreparedT = TypeVar("PreparedT", bound=Batch)
+EncodedT = TypeVar("EncodedT", bound=Batch, covariant=True)
+ImagesT = TypeVar("ImagesT", bound=Batch)
+TextsT = TypeVar("TextsT", bound=Batch)
+
+Noise = Sequence[np.random.Generator]
+"""One random generator for each item, so that augmentation is a function of seed, epoch and item."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How well every image of a block matches every text of a block.
+
+    scores: (images, texts), what retrieval ranks by
+    levels: (images, texts) each, the parts that a loss may weigh apart ("local", "global")
+    """
+
+    scores: Tensor
+    levels: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which images and texts of a training block belong together.
+
+    image_ids:      (images,)
+    text_ids:       (texts,)
+    text_image_ids: (texts,), the image that each text describes
+    """
+
+    image_ids: Tensor
+    text_ids: Tensor
+    text_image_ids: Tensor
+
+    @property
+    def matches(self) -> Tensor:
+        """(images, texts), True where the text describes the image."""
+        return self.image_ids[:, None] == self.text_image_ids[None, :]
+
+    def to(self, device: torch.device | str) -> Pairs:
+        """The same pairs on another device."""
+        return Pairs(*(ids.to(device) for ids in vars(self).values()))
+
+
+class Component(nn.Module, ABC):
+    """A part that a configuration can name: built from JSON values and from text files."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
+        """Build from constructor arguments as JSON values.
+
+        `files` are the text files of the model's folder by name; a component that needs one
+        (a vocabulary) reads it from there. Raises `TypeError` for an unknown argument.
+        """
+        del files
+        return cls(**config)
+
+    def files(self) -> Mapping[str, str]:
+        """Text files, by name, that must lie beside the weights to build this component again."""
+        return {}
+
+
+class Encoder(Component, Generic[PreparedT, EncodedT], ABC):
+    """Reads items of one modality, each on its own."""
+
+    @abstractmethod
+    def prepare(self, items: Any, noise: Noise | None = None) -> PreparedT:
+        """Turn raw items into tensors. Runs in data workers: no parameters, no device.
+
+        With `noise`, one generator an item, apply the augmentation that training uses; without,
+        prepare each item as it is. Raises `InputError` for an item that cannot be encoded.
+        """
+
+    @abstractmethod
+    def forward(self, batch: PreparedT) -> EncodedT:
+        """Encode prepared items. Row i depends on item i alone, so it can be kept."""
+
+    if TYPE_CHECKING:
+        __call__ = forward
+
+
+class ImageEncoder(Encoder[Regions, EncodedT], ABC):
+    """Reads images as region features."""
+
+
+class TextEncoder(Encoder[PreparedT, EncodedT], ABC):
+    """Reads captions."""
+
+
+class Extractor(Encoder[Photos, Regions], ABC):
+    """Reads photographs (file paths or PIL images) and yields region features with boxes."""
+
+
+class Aligner(Component, Generic[ImagesT, TextsT], ABC):
+    """Compares encoded images with encoded texts."""
+
+    @abstractmethod
+    def forward(self, images: ImagesT, texts: TextsT) -> Similarity:
+        """Compare every image with every text.
+
+        Entry (i, t) depends on image i and text t alone, so a caller may score all pairs
+        block by block and get the same numbers.
+        """
+
+    if TYPE_CHECKING:
+        __call__ = forward
+
+
+class Loss(Component, ABC):
+    """Turns the similarities of a block into one number. Its state is saved with the run."""
+
+    @abstractmethod
+    def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
+        """The loss of the block: a scalar."""
+
+    if TYPE_CHECKING:
+        __call__ = forward
