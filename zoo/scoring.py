@@ -1,0 +1,54 @@
+"""Scoring all pairs of two collections, block by block, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batch import Batch
+from .errors import InputError
+from .interfaces import Aligner
+
+
+@torch.inference_mode()
+def score_all(
+    aligner: Aligner[Any, Any],
+    images: Sequence[Batch],
+    texts: Sequence[Batch],
+    *,
+    device: torch.device | str = "cpu",
+    advance: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Score every image with every text: (images, texts), float32, on the CPU.
+
+    Each element of `images` and `texts` is one block, as `Batch.split` makes it. The device holds
+    one block of either side and what the aligner makes of the two; nothing else grows but the
+    result. `advance` is told the number of pairs after each block. Raises `InputError` when a
+    score is NaN or infinite.
+    """
+    scores = torch.empty(sum(map(len, images)), sum(map(len, texts)))
+    row = 0
+    for image_block in images:
+        on_device = image_block.to(device)
+        column = 0
+        for text_block in texts:
+            block = aligner(on_device, text_block.to(device)).scores.float()
+            _check_finite(block, row, column)
+            scores[row : row + len(image_block), column : column + len(text_block)] = block
+            column += len(text_block)
+            if advance is not None:
+                advance(block.numel())
+        row += len(image_block)
+    return scores
+
+
+def _check_finite(block: Tensor, row: int, column: int) -> None:
+    if not block.isfinite().all():
+        i, t = (~block.isfinite()).nonzero()[0].tolist()
+        raise InputError(
+            f"The score of image {row + i} with text {column + t} is {block[i, t].item()}. "
+            "Look for NaN or very large values in that image's features or in the weights."
+        )
