@@ -101,6 +101,10 @@ class ImageEncoder(Encoder[Regions, EncodedT], ABC):
 class TextEncoder(Encoder[PreparedT, EncodedT], ABC):
     """Reads captions."""
 
+    @abstractmethod
+    def words(self, text: str) -> list[str]:
+        """The tokens of a text as a person reads them, in the order of its encoded fragments."""
+
 
 class Extractor(Encoder[Photos, Regions], ABC):
     """Reads photographs (file paths or PIL images) and yields region features with boxes."""
@@ -116,6 +120,14 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
         Entry (i, t) depends on image i and text t alone, so a caller may score all pairs
         block by block and get the same numbers.
         """
+
+    def word_regions(self, images: ImagesT, texts: TextsT) -> Tensor | None:
+        """How strongly each word answers each region: (images, texts, words, regions), for figures.
+
+        None where the method compares no words with regions.
+        """
+        del images, texts
+        return None
 
     if TYPE_CHECKING:
         __call__ = forward

@@ -1,0 +1,97 @@
+"""Image-text matching models behind one interface."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch import Batch, Fragments, Photos, Regions, Tokens
+    from .cards import Card
+    from .data.dataset import Dataset, open_dataset
+    from .errors import ZooError
+    from .evaluation import Evaluation, evaluate
+    from .hooks import hookimpl
+    from .interfaces import (
+        Aligner,
+        Extractor,
+        ImageEncoder,
+        Loss,
+        Noise,
+        Pairs,
+        Similarity,
+        TextEncoder,
+    )
+    from .loading import info, list_models, load
+    from .model import MatchingModel
+
+__version__ = "0.1.0"
+
+# Each public name and the module that it lives in, imported when it is first used.
+_HOME = {
+    "Aligner": "interfaces",
+    "Batch": "batch",
+    "Card": "cards",
+    "Dataset": "data.dataset",
+    "Evaluation": "evaluation",
+    "Extractor": "interfaces",
+    "Fragments": "batch",
+    "ImageEncoder": "interfaces",
+    "Loss": "interfaces",
+    "MatchingModel": "model",
+    "Noise": "interfaces",
+    "Pairs": "interfaces",
+    "Photos": "batch",
+    "Regions": "batch",
+    "Similarity": "interfaces",
+    "TextEncoder": "interfaces",
+    "Tokens": "batch",
+    "ZooError": "errors",
+    "evaluate": "evaluation",
+    "hookimpl": "hooks",
+    "info": "loading",
+    "list_models": "loading",
+    "load": "loading",
+    "open_dataset": "data.dataset",
+}
+
+__all__ = [
+    "Aligner",
+    "Batch",
+    "Card",
+    "Dataset",
+    "Evaluation",
+    "Extractor",
+    "Fragments",
+    "ImageEncoder",
+    "Loss",
+    "MatchingModel",
+    "Noise",
+    "Pairs",
+    "Photos",
+    "Regions",
+    "Similarity",
+    "TextEncoder",
+    "Tokens",
+    "ZooError",
+    "__version__",
+    "evaluate",
+    "hookimpl",
+    "info",
+    "list_models",
+    "load",
+    "open_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,136 @@
+"""How well a model retrieves, over a whole split: scores, ranks, and what they were measured on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .batch import Batch
+from .errors import InputError
+from .metrics import retrieval_report
+from .scoring import score_all
+
+if TYPE_CHECKING:
+    from .data.dataset import Dataset
+    from .model import MatchingModel
+
+Advance = Callable[[str, int, int], None]
+"""Told what is done, how much of it is done now, and how much there is in all."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One measurement: the figures, and everything needed to make them again.
+
+    metrics:          R@1, R@5, R@10 both ways in percent, their sum, median and mean ranks
+    ties:             "against": a candidate that scores like the match outranks it
+    data_fingerprint: of ids, captions, their map and the pictures or features
+    seconds:          encoding and scoring, wall clock
+    """
+
+    dataset: str
+    split: str
+    protocol: str
+    images: int
+    captions: int
+    metrics: dict[str, float]
+    data_fingerprint: str
+    ties: str = "against"
+    dtype: str = "float32"
+    device: str = "cpu"
+    torch_version: str = torch.__version__
+    date: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, figures to two decimals."""
+        values = asdict(self)
+        values["metrics"] = {name: round(value, 2) for name, value in self.metrics.items()}
+        values["seconds"] = round(self.seconds, 1)
+        return values
+
+
+def evaluate(
+    model: MatchingModel, dataset: Dataset, *, advance: Advance | None = None
+) -> Evaluation:
+    """Measure R@K both ways on one split, all its images against all its captions.
+
+    Reads features where the data set has those that the model wants, else photographs. Raises
+    `DataError` or `InputError` when the model can read neither.
+    """
+    started = time.monotonic()
+    scores = score_dataset(model, dataset, advance=advance)
+    metrics = retrieval_report(scores, dataset.matches())
+    return Evaluation(
+        dataset=dataset.name,
+        split=dataset.split,
+        protocol=f"{len(dataset.image_ids)} images, {len(dataset.captions)} captions, no folds",
+        images=len(dataset.image_ids),
+        captions=len(dataset.captions),
+        metrics=metrics,
+        data_fingerprint=dataset.fingerprint,
+        device=str(model.device),
+        date=datetime.now(UTC).date().isoformat(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def score_dataset(
+    model: MatchingModel, dataset: Dataset, *, advance: Advance | None = None
+) -> Tensor:
+    """Scores of every image with every caption of a split: (images, captions)."""
+    images = encode_dataset_images(model, dataset, advance=advance)
+    order, texts = encode_by_length(model, dataset.captions, advance=advance)
+    pairs = len(dataset.image_ids) * len(dataset.captions)
+    scores = score_all(
+        model.aligner, images, texts, device=model.device, advance=_part(advance, "score", pairs)
+    )
+    restored = torch.empty_like(scores)
+    restored[:, order] = scores
+    return restored
+
+
+def encode_dataset_images(
+    model: MatchingModel, dataset: Dataset, *, advance: Advance | None = None
+) -> list[Batch]:
+    """The images of a split, encoded, in blocks of the size that the model scores at once."""
+    report = _part(advance, "images", len(dataset.image_ids))
+    if dataset.features is not None:
+        blocks = []
+        for start in range(0, len(dataset.image_ids), model.image_block):
+            rows = range(start, min(start + model.image_block, len(dataset.image_ids)))
+            blocks.append(model.encode_images(dataset.features.rows(list(rows)), advance=report))
+        return blocks
+    if dataset.image_paths is None:
+        raise InputError(
+            f"{dataset.name} ({dataset.split}) has neither features nor pictures. "
+            "Put the pictures into an images folder beside the captions, or give --features."
+        )
+    return model.encode_images(list(dataset.image_paths), advance=report).split(model.image_block)
+
+
+def encode_by_length(
+    model: MatchingModel, captions: tuple[str, ...], *, advance: Advance | None = None
+) -> tuple[Tensor, list[Batch]]:
+    """Captions encoded in blocks of similar length, and the caption of each encoded row.
+
+    Short captions are then never padded to the longest one of the split.
+    """
+    lengths = [len(model.text_encoder.words(caption)) for caption in captions]
+    order = sorted(range(len(captions)), key=lengths.__getitem__)
+    report = _part(advance, "captions", len(captions))
+    blocks: list[Batch] = []
+    for start in range(0, len(order), model.text_block):
+        chosen = [captions[row] for row in order[start : start + model.text_block]]
+        blocks.append(model.encode_texts(chosen, advance=report))
+    return torch.tensor(order), blocks
+
+
+def _part(advance: Advance | None, what: str, total: int) -> Callable[[int], None] | None:
+    return None if advance is None else lambda done: advance(what, done, total)

@@ -1,0 +1,188 @@
+"""A matching model: two encoders and an aligner, and an extractor where it reads photographs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor, nn
+
+from .batch import Batch, Photos, Regions
+from .errors import InputError
+from .interfaces import Aligner, Extractor, ImageEncoder, Noise, Similarity, TextEncoder
+from .scoring import score_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .config import ModelConfig
+
+Advance = Callable[[int], None]
+
+
+@final
+class MatchingModel(nn.Module):
+    """What `zoo.load` returns. Plugins compose one; they do not subclass it.
+
+    >>> model = zoo.load("chan-f8k")                                   # doctest: +SKIP
+    >>> images = model.encode_images(["beach.jpg", "street.jpg"])      # doctest: +SKIP
+    >>> texts = model.encode_texts(["a dog runs on the beach"])        # doctest: +SKIP
+    >>> model.score(images, texts)                                     # doctest: +SKIP
+    tensor([[0.61], [0.12]])
+    """
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder[Any],
+        text_encoder: TextEncoder[Any, Any],
+        aligner: Aligner[Any, Any],
+        extractor: Extractor | None = None,
+        *,
+        image_block: int = 128,
+        text_block: int = 512,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.aligner = aligner
+        self.extractor = extractor
+        self.image_block, self.text_block = image_block, text_block
+        self.config: ModelConfig | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
+
+    def prepare_images(self, items: Any, noise: Noise | None = None) -> Photos | Regions:
+        """Raw images as tensors: pictures through the extractor, features for the image encoder.
+
+        Raises `InputError` for items that are neither, for one picture where several are meant,
+        and for pictures when the model reads features only.
+        """
+        if isinstance(items, (str, os.PathLike)) or _is_picture(items):
+            raise InputError(
+                f"One picture was given ({items!r}) where a list is wanted. Put it into a list."
+            )
+        if not isinstance(items, (Batch, Tensor)) and len(items) and _is_picture(items[0]):
+            if self.extractor is None:
+                raise InputError(
+                    f"{self._name} reads region features and has no extractor for pictures. "
+                    "Pass its features as (images, regions, dim), or choose a model that reads "
+                    "photographs, such as chan-f8k."
+                )
+            return self.extractor.prepare(items, noise)
+        return self.image_encoder.prepare(items, noise)
+
+    @torch.inference_mode()
+    def encode_images(
+        self, images: Any, *, batch_size: int = 32, advance: Advance | None = None
+    ) -> Batch:
+        """Encode images once, to be scored against any texts.
+
+        `images` is a sequence of file paths or PIL images, or region features as an array
+        (images, regions, dim), a list of (regions, dim), or `zoo.Regions`. `advance` is told the
+        number of images after each batch. Raises `InputError` for what cannot be encoded.
+        """
+        blocks = list(self.encode_image_blocks(images, batch_size, advance))
+        return type(blocks[0]).join(blocks)
+
+    @torch.inference_mode()
+    def encode_texts(
+        self, captions: Sequence[str], *, batch_size: int = 256, advance: Advance | None = None
+    ) -> Batch:
+        """Encode captions once, to be scored against any images.
+
+        Raises `InputError` for a single string, an empty list, and what is not text.
+        """
+        if isinstance(captions, str):
+            raise InputError(
+                f"One string was given ({captions[:40]!r}) where a list is wanted. "
+                "Put it into a list: [text]."
+            )
+        _refuse_empty(captions, "captions")
+        blocks = []
+        for start in range(0, len(captions), batch_size):
+            prepared = self.text_encoder.prepare(captions[start : start + batch_size])
+            blocks.append(self._in_evaluation(self.text_encoder, prepared.to(self.device)))
+            if advance is not None:
+                advance(len(prepared))
+        return type(blocks[0]).join(blocks)
+
+    @torch.inference_mode()
+    def encode_image_blocks(
+        self, images: Any, batch_size: int = 32, advance: Advance | None = None
+    ) -> list[Batch]:
+        """As `encode_images`, but as the blocks that were encoded together."""
+        _refuse_empty(images, "images")
+        blocks: list[Batch] = []
+        for start in range(0, len(images), batch_size):
+            prepared = self.prepare_images(images[start : start + batch_size]).to(self.device)
+            blocks.append(self._in_evaluation(self._encode_prepared, prepared))
+            if advance is not None:
+                advance(len(prepared))
+        return blocks
+
+    def score(self, images: Batch, texts: Batch, *, advance: Advance | None = None) -> Tensor:
+        """Scores of every encoded image with every encoded text: (images, texts), float32, CPU.
+
+        Higher is better; scores rank, they are no probabilities. Memory beyond the result is
+        bounded by one block. Raises `InputError` when a score is not finite.
+        """
+        return score_all(
+            self.aligner,
+            images.split(self.image_block),
+            texts.split(self.text_block),
+            device=self.device,
+            advance=advance,
+        )
+
+    def save(self, folder: str | Path, *, half: bool = False) -> Path:
+        """Save as a model folder, atomically; `half` stores the weights as float16.
+
+        `zoo.load("local-dir:FOLDER")` reads it again.
+        """
+        from .weights import save_model
+
+        return save_model(self, folder, half=half)
+
+    def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
+        """From prepared items to similarities, with gradients: what training calls."""
+        similarity: Similarity = self.aligner(
+            self._encode_prepared(images), self.text_encoder(texts)
+        )
+        return similarity
+
+    @property
+    def _name(self) -> str:
+        return self.config.name if self.config else "This model"
+
+    def _encode_prepared(self, images: Photos | Regions) -> Batch:
+        if isinstance(images, Photos):
+            if self.extractor is None:
+                raise InputError(f"{self._name} has no extractor. Pass region features instead.")
+            images = self.extractor(images)
+        encoded: Batch = self.image_encoder(images)
+        return encoded
+
+    def _in_evaluation(self, encode: Callable[[Any], Batch], prepared: Batch) -> Batch:
+        """Encode without dropout, whatever mode the model is in."""
+        training = self.training
+        self.eval()
+        try:
+            return encode(prepared)
+        finally:
+            self.train(training)
+
+
+def _is_picture(item: Any) -> bool:
+    if isinstance(item, (str, os.PathLike)):
+        return True
+    return any(kind.__module__.split(".")[0] == "PIL" for kind in type(item).__mro__)
+
+
+def _refuse_empty(items: Any, what: str) -> None:
+    if len(items) == 0:
+        raise InputError(f"There are no {what} to encode. Give at least one.")
