@@ -121,12 +121,15 @@ class Regions(Batch):
 class Photos(Batch):
     """Decoded photographs, all of one size: what an extractor reads.
 
-    pixels: (images, 3, height, width), uint8 RGB
-    sizes:  (images, 2), width and height of the original picture in pixels
+    pixels:  (images, 3, height, width), uint8 RGB
+    sizes:   (images, 2), width and height of the original picture in pixels
+    windows: (images, 4), x1 y1 x2 y2 of the part that is shown, in pixels of the original picture,
+             x1 > x2 where it is mirrored; None if all of every picture is shown
     """
 
     pixels: Tensor
     sizes: Tensor
+    windows: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""Photographs of any kind, read as upright RGB."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import InputError
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+PIXEL_LIMIT = 50_000_000
+
+_one_at_a_time = threading.Lock()
+
+
+def open_photo(photo: Any) -> Image.Image:
+    """A picture as upright RGB, 8 bits a channel.
+
+    `photo` is the path of a file or a PIL image. Of an animation it is the first frame; what is
+    transparent becomes white; 16-bit and float greys are scaled to 8 bits; the orientation that a
+    camera noted is applied. Raises `InputError`, naming the file, for one that is missing, damaged,
+    of another format than `FORMATS`, or of more than `PIXEL_LIMIT` pixels.
+
+    >>> open_photo("beach.jpg").size                                   # doctest: +SKIP
+    (640, 427)
+    """
+    name = _name(photo)
+    try:
+        if isinstance(photo, Image.Image):
+            return _upright_rgb(photo, name)
+        with _open(photo) as opened:
+            return _upright_rgb(opened, name)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, str(error)) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{name} cannot be opened ({error.strerror}). Check the path.") from error
+    except Exception as error:  # a decoder raises whatever the damaged bytes lead it to
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"{name} cannot be read as a picture ({reason}). "
+            f"Give an undamaged file, one of {', '.join(FORMATS)}."
+        ) from error
+
+
+def _open(path: str | os.PathLike[str]) -> Image.Image:
+    # Pillow warns of a size that we refuse; warning filters are shared by all threads.
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=FORMATS)
+
+
+def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    if width * height > PIXEL_LIMIT:
+        raise _too_large(name, f"{width} x {height} pixels")
+    if width * height == 0:
+        raise InputError(
+            f"{name} has no pixels ({width} x {height}). Give a picture that has some."
+        )
+    image.load()
+    return _rgb(ImageOps.exif_transpose(image))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bit(image)
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey values of a wider kind, scaled from the smallest usual range that holds them all."""
+    values = np.asarray(image, dtype=np.float64)
+    ranges = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
+    low, high = values.min(), values.max()
+    top = next((top for top in ranges if low >= 0 and high <= top), None)
+    if top is None:
+        raise ValueError(f"its grey values go from {low:g} to {high:g}, not from 0 to {ranges[-1]}")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def _too_large(name: str, size: str) -> InputError:
+    return InputError(
+        f"{name} is too large ({size}; at most {PIXEL_LIMIT:,} pixels are read). "
+        "Make a smaller copy of it."
+    )
+
+
+def _name(photo: Any) -> str:
+    if isinstance(photo, Image.Image):
+        return str(getattr(photo, "filename", "")) or f"The picture {photo!r}"
+    if isinstance(photo, (str, os.PathLike)):
+        return str(photo)
+    raise InputError(
+        f"A picture is given as {type(photo).__name__}. Give the path of a file, or a PIL image."
+    )
