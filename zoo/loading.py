@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cards import Card, all_cards, find_card
+from .cards import Card
 from .errors import InputError, WeightsError
+from .plugins import discover
 
 if TYPE_CHECKING:
     import torch
@@ -62,22 +63,22 @@ def info(name: str) -> Card:
 
     Raises `UnknownModelError` that offers the nearest names.
     """
-    return find_card(name)
+    return discover().registry.find(name)
 
 
 def list_models(pattern: str | list[str] = "*", *, status: str | None = None) -> list[str]:
     """Names of the registered models that match a shell pattern (or any of several), sorted.
 
     >>> list_models("chan-f*")
-    ['chan-f30k', 'chan-f8k']
+    ['chan-f30k', 'chan-f30k.bert_butd', 'chan-f8k']
     """
     from fnmatch import fnmatchcase
 
     patterns = [pattern] if isinstance(pattern, str) else pattern
     return sorted(
-        name
-        for name, card in all_cards().items()
-        if any(fnmatchcase(name, one) for one in patterns) and status in (None, card.status)
+        card.name
+        for card in discover().registry.cards()
+        if any(fnmatchcase(card.name, one) for one in patterns) and status in (None, card.status)
     )
 
 

@@ -1,0 +1,213 @@
+"""What the registry says of each model, and finding a model by its name.
+
+A name is `<method>-<dataset>[.<variant>]`: `chan-coco` is the default variant of `chan-coco`,
+`chan-coco.bert_butd` another one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from . import strict_yaml
+from .errors import RegistryError, UnknownModelError
+from .schema import (
+    WEIGHTS_TAGS,
+    BundledWeights,
+    Features,
+    Method,
+    Model,
+    Parts,
+    PublishedWeights,
+    RegistryFile,
+    Results,
+    Variant,
+)
+
+
+class TakenNameError(RegistryError):
+    """A fragment describes a method or model that the registry has already."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One model of the registry: what it is, what it reads, what it scored, how to get it."""
+
+    name: str
+    method: str
+    title: str
+    authors: str | None
+    venue: str
+    paper: str | None
+    reference_code: str | None
+    plugin: str
+    dataset: str
+    variant: str
+    status: str
+    license: str | None
+    features: Features
+    recipe: str | None
+    results: Results
+    parts: Parts | None
+    """What to build when there is no model folder that says it."""
+    weights: PublishedWeights | None
+    folder: Path | None
+    """Where a bundled model lies."""
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The parts and features as config.json has them; None where a folder holds the file."""
+        if self.parts is None:
+            return None
+        parts = self.parts.model_dump(exclude_none=True)
+        return {**parts, "features": self.features.model_dump(exclude={"boxes"})}
+
+    @property
+    def how_to_get(self) -> str:
+        """One or two sentences that say how to come by the weights."""
+        if self.status == "bundled":
+            return f"Comes with the package: zoo.load({self.name!r})."
+        if self.weights is not None:
+            return f"Downloaded from {self.weights.repo} by zoo.load({self.name!r})."
+        train = f"Train it (zoo train {self.recipe} --data PATH)" if self.recipe else "Train it"
+        return (
+            f"No weights are published. {train}, give weights of your own "
+            f'(zoo.load({self.name!r}, weights="FILE.safetensors")), or start from random ones '
+            f'(zoo.load({self.name!r}, weights="random")).'
+        )
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Methods and models by name, from one registry file and the fragments of plugins."""
+
+    methods: Mapping[str, Method] = field(default_factory=dict[str, Method])
+    models: Mapping[str, Model] = field(default_factory=dict[str, Model])
+    homes: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """The folder of the file that describes each model; bundled weights lie under it."""
+
+    def cards(self) -> Iterator[Card]:
+        """A card for each variant of each model, sorted by name, the default variant first."""
+        for name, model in sorted(self.models.items()):
+            others = sorted(variant for variant in model.variants if variant != model.default)
+            for variant in (model.default, *others):
+                yield self._card(name, model, variant)
+
+    def names(self) -> list[str]:
+        """The name of each card, sorted."""
+        return sorted(card.name for card in self.cards())
+
+    def find(self, name: str) -> Card:
+        """The card of that name.
+
+        Raises `UnknownModelError` with the nearest name.
+
+        >>> shipped_registry().find("chan-coco").variant
+        'bigru_butd'
+        """
+        model, _, variant = name.partition(".")
+        if model in self.models and (not variant or variant in self.models[model].variants):
+            return self._card(model, self.models[model], variant or self.models[model].default)
+        raise UnknownModelError(f"No model is called {name!r}. {self._suggestion(name)}")
+
+    def _suggestion(self, name: str) -> str:
+        near = difflib.get_close_matches(name.lower(), self.names(), n=1)
+        return f"Did you mean {near[0]!r}?" if near else "`zoo list` shows the names."
+
+    def _card(self, name: str, model: Model, variant_name: str) -> Card:
+        variant = model.variants[variant_name]
+        method = self.methods[model.method]
+        return Card(
+            name=name if variant_name == model.default else f"{name}.{variant_name}",
+            method=model.method,
+            title=method.title,
+            authors=method.authors,
+            venue=method.venue,
+            paper=method.paper,
+            reference_code=method.reference_code,
+            plugin=method.plugin,
+            dataset=model.dataset,
+            variant=variant_name,
+            status=variant.status,
+            license=variant.license,
+            features=variant.features,
+            recipe=variant.recipe,
+            results=variant.results,
+            parts=variant.parts,
+            weights=variant.weights if isinstance(variant.weights, PublishedWeights) else None,
+            folder=_bundled_folder(variant, self.homes[name]),
+        )
+
+
+def _bundled_folder(variant: Variant, home: Path) -> Path | None:
+    """The folder beside the registry file; in an installed package, its copy under `bundled/`."""
+    if not isinstance(variant.weights, BundledWeights):
+        return None
+    folder = home / variant.weights.folder
+    installed = home / "bundled" / folder.name
+    return installed if installed.is_dir() else folder
+
+
+def read_registry(path: Path, onto: Registry | None = None) -> Registry:
+    """Read a registry file, added to what is known already.
+
+    Raises `RegistryError`, naming file, line and key, and `TakenNameError` (one of those) when it
+    describes a method or model that `onto` has.
+    """
+    onto = onto or Registry()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RegistryError(
+            f"The registry file {path} cannot be read ({error.strerror}). "
+            "Reinstall what it belongs to."
+        ) from error
+    document = strict_yaml.parse(data, path.name)
+    added = _validate(document)
+    _check_names(added, onto, document)
+    homes = dict.fromkeys(added.models, path.parent)
+    return Registry(
+        {**onto.methods, **added.methods},
+        {**onto.models, **added.models},
+        {**onto.homes, **homes},
+    )
+
+
+@cache
+def shipped_registry() -> Registry:
+    """The registry that comes with the package, without what plugins add."""
+    package = Path(__file__).parent
+    inside = package / "registry.yaml"
+    return read_registry(inside if inside.is_file() else package.parent / "registry.yaml")
+
+
+def _validate(document: strict_yaml.Document) -> RegistryFile:
+    try:
+        return RegistryFile.model_validate(document.value)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        first = problems[0]
+        message = first["msg"].removeprefix("Value error, ")
+        others = f" ({len(problems) - 1} more problems follow.)" if len(problems) > 1 else ""
+        place = document.place(tuple(part for part in first["loc"] if part not in WEIGHTS_TAGS))
+        raise RegistryError(f"{place}: {message}. Correct that entry.{others}") from None
+
+
+def _check_names(added: RegistryFile, onto: Registry, document: strict_yaml.Document) -> None:
+    for section in ("methods", "models"):
+        for name in getattr(added, section):
+            if name in getattr(onto, section):
+                place = document.place((section, name))
+                raise TakenNameError(f"{place}: the name is taken already. Choose another name.")
+    for name, model in added.models.items():
+        if model.method not in added.methods and model.method not in onto.methods:
+            place = document.place(("models", name, "method"))
+            raise RegistryError(
+                f"{place}: no method is called {model.method!r}. Describe it under methods."
+            )

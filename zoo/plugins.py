@@ -1,0 +1,260 @@
+"""Loading the installed plugins, so that a broken one costs itself and nothing else.
+
+Each plugin is imported, checked and asked on its own. What it registers is staged first and joins
+the tables only when all of it is sound; what went wrong stands in its record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import pluggy
+
+from . import hooks
+from .cards import Registry, TakenNameError, read_registry, shipped_registry
+from .components import ComponentTable, Entry, core_table
+from .entry_points import Candidate, candidates
+from .errors import PluginError, RegistryError
+
+Status = Literal[
+    "loaded",
+    "disabled",
+    "import-error",
+    "incompatible",
+    "invalid",
+    "hook-error",
+    "conflict",
+    "shadowed",
+]
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """An installed plugin: where it comes from, and whether the zoo could use it.
+
+    reason: why it was not loaded, empty when it was; error: the exception behind the reason
+    components: kind and name of each; cards: the registry fragments that it adds
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    status: Status = "loaded"
+    reason: str = ""
+    components: tuple[tuple[str, str], ...] = ()
+    cards: tuple[Path, ...] = ()
+    error: BaseException | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What all plugins together provide: a record of each, components, and the joined registry."""
+
+    records: tuple[PluginRecord, ...]
+    components: ComponentTable
+    registry: Registry
+
+    def require(self, name: str) -> PluginRecord:
+        """The loaded plugin of that name.
+
+        Raises `PluginError` that says why there is none, and what to do.
+        """
+        found = next((record for record in self.records if record.name == name), None)
+        if found is None:
+            raise PluginError(
+                f"The plugin {name!r} is not installed. Install the package that provides it; "
+                "`zoo plugins` shows what is there."
+            )
+        if found.status != "loaded":
+            raise PluginError(f"{_account(found)}. {_remedy(found)}") from found.error
+        return found
+
+
+class _Refused(Exception):  # noqa: N818 - a verdict on its way to a record, never shown
+    """Why a plugin is not used."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        self.status: Status = status
+        self.reason = reason
+
+
+@cache
+def discover() -> Discovery:
+    """Everything installed, found once for each process.
+
+    `ZOO_DISABLE_PLUGINS=a,b` leaves plugins out; `ZOO_PLUGIN_STRICT=1` raises `PluginError` when
+    one of the others cannot be used. Raises `RegistryError` when our own registry.yaml is broken.
+    """
+    disabled = os.environ.get("ZOO_DISABLE_PLUGINS", "").split(",")
+    return discover_in(
+        metadata.distributions(),
+        disabled={name.strip() for name in disabled},
+        strict=os.environ.get("ZOO_PLUGIN_STRICT", "") not in ("", "0"),
+    )
+
+
+def component_table() -> ComponentTable:
+    """The core's components and those of all loaded plugins."""
+    return discover().components
+
+
+def discover_in(
+    distributions: Iterable[metadata.Distribution],
+    *,
+    disabled: Collection[str] = (),
+    strict: bool = False,
+) -> Discovery:
+    """Load the plugins of some distributions, and our own.
+
+    With `strict`, raises `PluginError` that lists every plugin neither loaded nor disabled.
+    """
+    components, registry = core_table(), shipped_registry()
+    records: dict[str, PluginRecord] = {}
+    for candidate in candidates(distributions):
+        try:
+            _check_free(candidate, records, disabled)
+            manager = _manage(_import(candidate))
+            staged = _ask_components(candidate, manager, components)
+            cards = _ask_cards(manager)
+            registry = _join(cards, registry)
+        except _Refused as refusal:
+            record = _record(candidate, refusal.status, refusal.reason, error=refusal.__cause__)
+        else:
+            components.entries.update(staged)
+            record = _record(candidate, components=tuple(staged), cards=cards)
+        records[f"{candidate.name} of {candidate.distribution}"] = record
+    if strict:
+        _check_all(records.values())
+    return Discovery(tuple(records.values()), components, registry)
+
+
+def _record(candidate: Candidate, *verdict: Any, **found: Any) -> PluginRecord:
+    where = (candidate.name, candidate.module, candidate.distribution, candidate.version)
+    return PluginRecord(*where, *verdict, **found)
+
+
+def _check_free(
+    candidate: Candidate, records: dict[str, PluginRecord], disabled: Collection[str]
+) -> None:
+    if candidate.name in disabled:
+        raise _Refused("disabled", "ZOO_DISABLE_PLUGINS names it")
+    for earlier in records.values():
+        if earlier.name == candidate.name:
+            raise _Refused("shadowed", f"its name is taken by a plugin of {earlier.distribution}")
+    if candidate.problem:
+        raise _Refused("invalid", candidate.problem)
+
+
+def _import(candidate: Candidate) -> Any:
+    with _blame("import-error"):
+        plugin = candidate.entry_point.load()
+        written_for = getattr(plugin, "ZOO_API_VERSION", None)
+    if not _fits(written_for):
+        offered = ".".join(map(str, hooks.API_VERSION))
+        raise _Refused(
+            "incompatible", f"its ZOO_API_VERSION is {written_for!r}, and this zoo offers {offered}"
+        )
+    return plugin
+
+
+def _fits(version: Any) -> bool:
+    if not isinstance(version, tuple) or [type(part) for part in version] != [int, int]:
+        return False
+    major, minor = hooks.API_VERSION
+    return bool(version[0] == major and version[1] <= minor)
+
+
+def _manage(plugin: Any) -> pluggy.PluginManager:
+    """A manager that knows this plugin alone, so that a hook call asks nobody else."""
+    manager = pluggy.PluginManager("zoo")
+    manager.add_hookspecs(hooks)
+    with _blame("invalid"):
+        manager.register(plugin)
+        manager.check_pending()
+    if not manager.get_hookcallers(plugin):
+        raise _Refused("invalid", "it implements no hook of the zoo")
+    return manager
+
+
+def _ask_components(
+    candidate: Candidate, manager: pluggy.PluginManager, taken: ComponentTable
+) -> dict[tuple[str, str], Entry]:
+    staged = ComponentTable()
+
+    def register(kind: str, name: str, target: str) -> None:
+        for value in (kind, name, target):
+            if not isinstance(value, str):
+                raise TypeError(f"register takes three texts, not {type(value).__name__}")
+        staged.add(kind, name, target, candidate.name)
+
+    with _blame("hook-error"):
+        manager.hook.zoo_components(register=register)
+    for kind, name in staged.entries.keys() & taken.entries.keys():
+        owner = taken.entries[kind, name].plugin
+        raise _Refused("conflict", f"{kind} {name!r} is registered already by plugin {owner!r}")
+    return staged.entries
+
+
+def _ask_cards(manager: pluggy.PluginManager) -> tuple[Path, ...]:
+    with _blame("hook-error"):
+        answers = manager.hook.zoo_cards()
+        for answer in answers:
+            if not isinstance(answer, list | tuple):
+                raise TypeError(f"zoo_cards returned {answer!r}, not a list of paths")
+        return tuple(Path(path) for answer in answers for path in answer)
+
+
+def _join(cards: Iterable[Path], registry: Registry) -> Registry:
+    for path in cards:
+        try:
+            registry = read_registry(path, onto=registry)
+        except RegistryError as error:
+            status: Status = "conflict" if isinstance(error, TakenNameError) else "invalid"
+            raise _Refused(status, str(error)) from error
+    return registry
+
+
+@contextlib.contextmanager
+def _blame(status: Status) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into a verdict; what it prints goes to stderr."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        # pluggy says the fault last, after the definition that has it.
+        said = lines[-1] if isinstance(error, pluggy.PluginValidationError) else lines[0]
+        raise _Refused(status, f"{type(error).__name__}: {said}") from error
+
+
+def _account(record: PluginRecord) -> str:
+    return (
+        f"The plugin {record.name!r} of {record.distribution} {record.version} is not usable "
+        f"({record.status}): {record.reason.rstrip('.')}"
+    )
+
+
+def _remedy(record: PluginRecord) -> str:
+    if record.status == "disabled":
+        return "Take it out of ZOO_DISABLE_PLUGINS."
+    if record.status in ("conflict", "shadowed"):
+        return "Uninstall one of the two, or leave one out with ZOO_DISABLE_PLUGINS."
+    return f"Repair, update or reinstall {record.distribution}; `zoo plugins` shows all plugins."
+
+
+def _check_all(records: Iterable[PluginRecord]) -> None:
+    bad = [record for record in records if record.status not in ("loaded", "disabled")]
+    if bad:
+        accounts = "; ".join(_account(record) for record in bad)
+        raise PluginError(
+            f"{accounts}. Repair or uninstall what is named here, or unset ZOO_PLUGIN_STRICT."
+        ) from bad[0].error
