@@ -20,6 +20,7 @@ from torch import Tensor
 from .config import ModelConfig, build_model, read_config
 from .errors import WeightsError
 from .files import sync_folder, write_atomically
+from .plugins import discover
 
 if TYPE_CHECKING:
     from .model import MatchingModel
@@ -73,16 +74,23 @@ def load_folder(folder: str | Path, *, device: torch.device | str = "cpu") -> Ma
     missing, left over, of another shape or not finite; one error names them all.
     """
     folder = Path(folder)
+    config = read_folder_config(folder)
+    if config.plugin is not None:
+        discover().require(config.plugin.name)
+    model = build_model(config, FolderFiles(folder))
+    load_weights(model, folder / WEIGHTS)
+    return model.to(device).eval()
+
+
+def read_folder_config(folder: Path) -> ModelConfig:
+    """The configuration in a model folder; raises `WeightsError` when it is no such folder."""
     if not (folder / CONFIG).is_file():
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise WeightsError(
             f"{folder} {what}. A model folder holds config.json and model.safetensors: "
             "give the path that `model.save` or `zoo train` printed."
         )
-    config = read_config(read_text(folder / CONFIG), str(folder / CONFIG))
-    model = build_model(config, FolderFiles(folder))
-    load_weights(model, folder / WEIGHTS)
-    return model.to(device).eval()
+    return read_config(read_text(folder / CONFIG), str(folder / CONFIG))
 
 
 def load_weights(model: MatchingModel, path: Path) -> None:
