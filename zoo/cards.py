@@ -7,6 +7,7 @@ A name is `<method>-<dataset>[.<variant>]`: `chan-coco` is the default variant o
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from . import strict_yaml
 from .errors import RegistryError, UnknownModelError
@@ -191,12 +193,20 @@ def _validate(document: strict_yaml.Document) -> RegistryFile:
     try:
         return RegistryFile.model_validate(document.value)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
+        problems = error.errors(include_url=False)
         first = problems[0]
-        message = first["msg"].removeprefix("Value error, ")
-        others = f" ({len(problems) - 1} more problems follow.)" if len(problems) > 1 else ""
         place = document.place(tuple(part for part in first["loc"] if part not in WEIGHTS_TAGS))
-        raise RegistryError(f"{place}: {message}. Correct that entry.{others}") from None
+        others = f" ({len(problems) - 1} more problems follow.)" if len(problems) > 1 else ""
+        raise RegistryError(f"{place}: {_fault(first)}. Correct that entry.{others}") from None
+
+
+def _fault(problem: ErrorDetails) -> str:
+    """What is wrong, with the value found and the value wanted."""
+    if problem["type"] == "missing":
+        return "it is missing"
+    if problem["type"] == "value_error":  # our own words, which name the values
+        return problem["msg"].removeprefix("Value error, ")
+    return f"{problem['msg']}; found {reprlib.repr(problem['input'])}"
 
 
 def _check_names(added: RegistryFile, onto: Registry, document: strict_yaml.Document) -> None:

@@ -31,6 +31,7 @@ def _has_type(part: dict[str, Any]) -> dict[str, Any]:
 
 
 MethodName = Annotated[str, _text(r"[a-z0-9]+(?:-[a-z0-9]+)*")]
+PluginName = Annotated[str, _text(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*")]
 DatasetName = Annotated[str, _text(r"[a-z0-9]+")]
 ModelName = Annotated[str, _text(r"[a-z0-9]+(?:-[a-z0-9]+)+")]
 VariantName = Annotated[str, _text(r"[a-z0-9_+]+(?:\.[a-z0-9_+]+)*")]
@@ -60,7 +61,7 @@ class _Entry(BaseModel):
 class Method(_Entry):
     """A published way to match images with texts, and the plugin that provides it."""
 
-    plugin: MethodName
+    plugin: PluginName
     title: Line
     authors: Line | None = None
     venue: Line

@@ -24,7 +24,7 @@ _STRING = "tag:yaml.org,2002:str"
 _SCALARS = {
     "bool": (r"true|false", "tf"),
     "null": (r"null|~|", ["n", "~", ""]),
-    "int": (r"[-+]?[0-9]{1,18}", "-+0123456789"),
+    "int": (r"[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789"),
     "float": (r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]{1,3})?", "-+0123456789"),
     "merge": (r"<<", "<"),
 }
@@ -107,8 +107,9 @@ def parse(data: bytes, source: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
+        said = ", ".join(part for part in (error.context, error.problem) if part)
         raise RegistryError(
-            f"{source}, line {line}: not valid YAML: {error.problem}. Correct the line."
+            f"{source}, line {line}: not valid YAML: {said}. Correct the line."
         ) from None
     except Exception as error:  # PyYAML lets its own slips through: KeyError, OverflowError, ...
         raise RegistryError(

@@ -1,0 +1,265 @@
+"""Discovery: a broken plugin costs itself and nothing else."""
+
+import random
+import sys
+
+import pytest
+
+from distributions import GOOD, Site
+from zoo import plugins
+from zoo.errors import PluginError
+from zoo.plugins import discover, discover_in
+
+HEAD = """
+    from zoo.hooks import hookimpl
+    ZOO_API_VERSION = (1, 0)
+"""
+
+
+def components(body: str) -> str:
+    """A plugin whose zoo_components does that."""
+    return HEAD + f"    @hookimpl\n    def zoo_components(register): {body}\n"
+
+
+def cards(answer: str) -> str:
+    """A plugin whose zoo_cards answers that."""
+    return HEAD + f"    @hookimpl\n    def zoo_cards(): return {answer}\n"
+
+
+# name of the plugin: its module, the status that it must get, words that its reason must have
+BROKEN = {
+    "raises": ("raise RuntimeError('no driver')", "import-error", "RuntimeError: no driver"),
+    "syntax": ("def broken(:", "import-error", "SyntaxError"),
+    "exits": ("import sys; sys.exit(3)", "import-error", "SystemExit: 3"),
+    "absent": (None, "import-error", "No module named 'absent'"),
+    "needs": ("import a_package_that_nobody_has", "import-error", "a_package_that_nobody_has"),
+    "deep": ("def f(): return f()\nf()", "import-error", "RecursionError"),
+    "unversioned": (GOOD.replace("ZOO_API_VERSION", "VERSION"), "incompatible", "None"),
+    "newer": (GOOD.replace("(1, 0)", "(1, 1)"), "incompatible", "(1, 1), and this zoo offers 1.0"),
+    "older": (GOOD.replace("(1, 0)", "(0, 9)"), "incompatible", "(0, 9)"),
+    "text": (GOOD.replace("(1, 0)", "'1.0'"), "incompatible", "'1.0'"),
+    "argument": (GOOD.replace("register", "components"), "invalid", "'components'"),
+    "unknown_hook": (GOOD.replace("zoo_components", "zoo_models"), "invalid", "unknown hook"),
+    "hookless": ("ZOO_API_VERSION = (1, 0)", "invalid", "implements no hook"),
+    "touchy": (
+        HEAD + "    def __dir__(): return ['x']\n    def __getattr__(name): raise OSError('no')",
+        "invalid",
+        "implements no hook",
+    ),
+    "hook_raises": (components("1 / 0"), "hook-error", "ZeroDivisionError"),
+    "hook_exits": (components("raise SystemExit('bye')"), "hook-error", "SystemExit: bye"),
+    "kind": (components("register('encoder', 'x', 'm:C')"), "hook-error", "kind 'encoder'"),
+    "target": (components("register('loss', 'x', 'm.C')"), "hook-error", "package.module:Class"),
+    "object": (components("register('loss', 'x', int)"), "hook-error", "three texts, not type"),
+    "twice": (
+        components("[register('loss', 'x', 'm:C') for _ in range(2)]"),
+        "hook-error",
+        "registered twice",
+    ),
+    "core_name": (
+        components("register('loss', 'triplet', 'm:C')"),
+        "conflict",
+        "'triplet' is registered already by plugin 'zoo'",
+    ),
+    "half": (
+        components("[register('loss', n, 'm:C') for n in ('half', 'triplet')]"),
+        "conflict",
+        "'triplet'",
+    ),
+    "z_rival": (
+        components("register('aligner', 'good', 'm:C')"),
+        "conflict",
+        "'good' is registered already by plugin 'good'",
+    ),
+    "one_path": (cards("'/some/cards.yaml'"), "hook-error", "not a list of paths"),
+    "no_file": (cards("['{folder}/nowhere.yaml']"), "invalid", "nowhere.yaml cannot be read"),
+    "bad_card": (cards("['{folder}/bad.yaml']"), "invalid", "bad.yaml, line 2, models.x"),
+    "old_card": (cards("['{folder}/old.yaml']"), "conflict", "old.yaml, line 3, methods.chan"),
+}
+BAD_CARD = "schema_version: 1\nmodels: {x: 3}\n"
+OLD_CARD = (
+    "schema_version: 1\nmethods:\n  chan: {plugin: old_card, title: T, venue: V, paper: null, "
+    "reference_code: null}\n"
+)
+NEW_CARD = """schema_version: 1
+methods:
+  scan: {plugin: with_cards, title: SCAN, venue: ECCV 2018, paper: null, reference_code: null}
+models:
+  scan-f8k:
+    method: scan
+    dataset: f8k
+    default: gru
+    variants:
+      gru: {status: planned, features: {kind: butd, regions: 36, dim: 2048, boxes: false}}
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """An empty folder for plugins, on sys.path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    site = Site(tmp_path)
+    yield site
+    site.forget()
+
+
+@pytest.fixture
+def broken_site(site):
+    """Every kind of broken plugin, and three good ones among them."""
+    for name, (source, _, _) in BROKEN.items():
+        site.add(name, source)
+    site.add("bad_value", None, point="not a module")
+    site.add("shadow", entry="good")
+    site.add("good")
+    site.add("loud", "print('hello from a plugin')\n" + GOOD.replace("\n    ", "\n"))
+    site.add("with_cards", cards("['{folder}/new.yaml']"))
+    site.add("unreadable")
+    unreadable = site.folder / "itm_zoo_unreadable-2.0.dist-info" / "entry_points.txt"
+    unreadable.write_text("[zoo.plugins]\nno equals sign\n")
+    for name, text in {"bad": BAD_CARD, "old": OLD_CARD, "new": NEW_CARD}.items():
+        (site.folder / f"{name}.yaml").write_text(text)
+    return site
+
+
+def by_distribution(discovery):
+    """Its records, by what stands behind itm-zoo- in the distribution's name."""
+    return {
+        record.distribution.removeprefix("itm-zoo-").replace("-", "_"): record
+        for record in discovery.records
+    }
+
+
+def test_every_broken_plugin_is_reported_with_its_reason(broken_site):
+    """Each kind of broken plugin gets its status and a reason in one line."""
+    found = by_distribution(discover_in(broken_site.distributions()))
+
+    for name, (_, status, reason) in BROKEN.items():
+        assert (name, found[name].status) == (name, status)
+        assert reason in found[name].reason
+        assert "\n" not in found[name].reason
+    assert found["bad_value"].status == "invalid"
+    assert found["unreadable"].status == "invalid"
+    assert found["shadow"].status == "shadowed"
+    assert "itm-zoo-good" in found["shadow"].reason
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_good_plugins_work_among_broken_ones_in_any_order(broken_site, seed):
+    """The good ones load whatever the order of installation, and the outcome is the same."""
+    installed = broken_site.distributions()
+    usual = discover_in(installed)
+    broken_site.forget()
+    random.Random(seed).shuffle(installed)
+
+    found = discover_in(installed)
+
+    loaded = [record.name for record in found.records if record.status == "loaded"]
+    assert loaded == ["chan", "good", "loud", "with_cards"]
+    assert found.records == usual.records
+    assert found.components.entries["aligner", "good"].target == "good.model:Aligner"
+    assert found.registry.find("scan-f8k").plugin == "with_cards"
+
+
+def test_a_refused_plugin_leaves_nothing_behind(broken_site):
+    """What a refused plugin had registered before it failed is not in the tables."""
+    found = discover_in(broken_site.distributions())
+
+    assert ("loss", "half") not in found.components.entries
+    assert ("loss", "x") not in found.components.entries
+    assert found.registry.methods["chan"].plugin == "chan"
+
+
+def test_a_plugin_that_prints_leaves_stdout_clean(site, capsys):
+    """What a plugin prints goes to stderr, so that --json stays JSON."""
+    site.add("loud", "print('hello from a plugin')\n" + GOOD.replace("\n    ", "\n"))
+
+    discover_in(site.distributions())
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "hello from a plugin" in captured.err
+
+
+def test_the_built_in_plugin_is_found_without_an_install(site):
+    """In a checkout without entry points, CHAN comes by its import path."""
+    (record,) = discover_in(site.distributions()).records
+
+    assert (record.name, record.distribution, record.status) == ("chan", "itm-zoo", "loaded")
+    assert ("aligner", "hard_alignment") in record.components
+
+
+def test_our_own_plugin_cannot_be_replaced_by_a_stranger(site):
+    """A stranger's plugin called chan is shadowed by ours, though its name sorts first."""
+    site.add("aaa", entry="chan")
+
+    ours, theirs = discover_in(site.distributions()).records
+
+    assert (ours.distribution, ours.status) == ("itm-zoo", "loaded")
+    assert (theirs.distribution, theirs.status) == ("itm-zoo-aaa", "shadowed")
+
+
+def test_a_distribution_seen_twice_counts_once(site):
+    """A checkout and its install, both on the path, are one plugin and no conflict."""
+    site.add("good")
+
+    found = discover_in(site.distributions() * 2)
+
+    assert [record.status for record in found.records] == ["loaded", "loaded"]
+
+
+def test_a_disabled_plugin_is_not_imported(site):
+    """A disabled plugin is listed, and its module is never run."""
+    site.add("good")
+
+    found = by_distribution(discover_in(site.distributions(), disabled={"good"}))
+
+    assert found["good"].status == "disabled"
+    assert "good" not in sys.modules
+    with pytest.raises(PluginError, match="Take it out of ZOO_DISABLE_PLUGINS"):
+        discover_in(site.distributions(), disabled={"good"}).require("good")
+
+
+def test_strict_raises_once_and_names_every_broken_plugin(site):
+    """With strict, one error names all broken plugins; without them there is none."""
+    site.add("good")
+    site.add("bad", "raise RuntimeError('no driver')")
+    site.add("worse", "ZOO_API_VERSION = (1, 0)")
+
+    with pytest.raises(PluginError) as caught:
+        discover_in(site.distributions(), strict=True)
+    assert "itm-zoo-bad 2.0" in str(caught.value)
+    assert "itm-zoo-worse 2.0" in str(caught.value)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert discover_in(site.distributions()[:0], strict=True).records[0].status == "loaded"
+
+
+def test_require_says_what_is_wrong_and_what_to_do(site):
+    """Needing a broken or missing plugin gives its reason and a remedy."""
+    site.add("bad", "raise RuntimeError('no driver')")
+    found = discover_in(site.distributions())
+
+    assert found.require("chan").status == "loaded"
+    with pytest.raises(PluginError, match=r"import-error\): RuntimeError: no driver\. Repair"):
+        found.require("bad")
+    with pytest.raises(PluginError, match="'mfa' is not installed"):
+        found.require("mfa")
+
+
+def test_the_environment_disables_and_makes_strict(site, monkeypatch):
+    """ZOO_DISABLE_PLUGINS and ZOO_PLUGIN_STRICT reach discovery."""
+    site.add("bad", "raise RuntimeError('no driver')")
+    ask = discover.__wrapped__  # past the cache of this process
+
+    monkeypatch.setenv("ZOO_PLUGIN_STRICT", "1")
+    with pytest.raises(PluginError, match="no driver"):
+        ask()
+    monkeypatch.setenv("ZOO_DISABLE_PLUGINS", "bad, other")
+    assert {record.name: record.status for record in ask().records}["bad"] == "disabled"
+
+
+def test_component_table_holds_core_and_plugins():
+    """The table that configurations are built from has the core's parts and CHAN's."""
+    table = plugins.component_table()
+
+    assert ("text_encoder", "bigru") in table.entries
+    assert table.entries["aligner", "hard_alignment"].plugin == "chan"
