@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.components import ComponentTable, build, core_table
+from zoo.component_table import ComponentTable, core_table
+from zoo.components import build
 from zoo.errors import InputError, PluginError
 
 
@@ -52,7 +53,7 @@ def test_a_name_is_registered_once_and_both_plugins_are_named():
 @pytest.mark.parametrize("target", ["zoo.losses", "zoo.losses:", ":Loss", "a:b:c"])
 def test_a_malformed_target_is_refused(target):
     """It would fail later, far from its author."""
-    with pytest.raises(PluginError, match="Write it as 'package.module:Class'"):
+    with pytest.raises(PluginError, match=r"Write it as 'package\.module:Class'"):
         ComponentTable().add("loss", "mine", target, plugin="mine")
 
 

@@ -1,98 +1,14 @@
-"""The strict name table: a kind and a name give a class.
-
-A configuration names components; it never names an import path, so a downloaded configuration can
-only build what installed code has registered.
-"""
+"""Building a component from plain values: the only way from a configuration to a class."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from .errors import InputError, PluginError
-
-KINDS = ("image_encoder", "text_encoder", "aligner", "loss", "extractor", "importer")
-
-CORE = {
-    ("text_encoder", "bigru"): "zoo.encoders.bigru:BiGRU",
-    ("text_encoder", "bert"): "zoo.encoders.bert:BERT",
-    ("loss", "triplet"): "zoo.losses:TripletLoss",
-    ("loss", "contrastive"): "zoo.losses:ContrastiveLoss",
-    ("loss", "mixed"): "zoo.losses:MixedLoss",
-    ("extractor", "grid"): "zoo.vision.grid:GridExtractor",
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where a component's class is, and the plugin that registered it."""
-
-    target: str
-    plugin: str
-
-
-@dataclass
-class ComponentTable:
-    """Every component that installed code has registered, by kind and name."""
-
-    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
-
-    def add(self, kind: str, name: str, target: str, plugin: str = "zoo") -> None:
-        """Register the class at `target` ("package.module:Class") under a kind and a name.
-
-        Raises `PluginError` for an unknown kind, a malformed target, or a name that is taken.
-        """
-        if kind not in KINDS:
-            raise PluginError(
-                f"Plugin {plugin!r} registers {name!r} under the kind {kind!r}. "
-                f"Use one of {', '.join(KINDS)}."
-            )
-        if target.count(":") != 1 or not all(target.replace(":", ".").split(".")):
-            raise PluginError(
-                f"Plugin {plugin!r} registers {kind} {name!r} as {target!r}. "
-                "Write it as 'package.module:Class'."
-            )
-        taken = self.entries.get((kind, name))
-        if taken is not None:
-            raise PluginError(
-                f"{kind} {name!r} is registered twice, by plugin {taken.plugin!r} and by plugin "
-                f"{plugin!r}. Rename one of them or uninstall one plugin."
-            )
-        self.entries[kind, name] = Entry(target, plugin)
-
-    def names(self, kind: str) -> list[str]:
-        """The names registered under a kind, sorted."""
-        return sorted(name for known, name in self.entries if known == kind)
-
-    def resolve(self, kind: str, name: str) -> type[Any]:
-        """Import and return the class of that kind and name."""
-        entry = self.entries.get((kind, name))
-        if entry is None:
-            raise InputError(
-                f"No {kind} is called {name!r}. {_nearest(name, self.names(kind))} "
-                "If a plugin provides it, `zoo plugins` shows whether it was loaded."
-            )
-        module, attribute = entry.target.split(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{kind} {name!r} of plugin {entry.plugin!r} cannot be imported from "
-                f"{entry.target}: {type(error).__name__}: {error}. "
-                f"Repair or reinstall the plugin, or leave it out: ZOO_DISABLE_PLUGINS={entry.plugin}"
-            ) from error
-
-
-def core_table() -> ComponentTable:
-    """A table that holds the core's own components and nothing else."""
-    table = ComponentTable()
-    for (kind, name), target in CORE.items():
-        table.add(kind, name, target)
-    return table
+from .component_table import ComponentTable, nearest
+from .errors import InputError
+from .plugins import component_table
 
 
 def build(
@@ -109,8 +25,6 @@ def build(
     0.05
     """
     if table is None:
-        from .plugins import component_table
-
         table = component_table()
     arguments = dict(config)
     name = arguments.pop("type", None)
@@ -131,13 +45,5 @@ def _check_arguments(
     for argument in arguments:
         if argument not in parameters:
             raise InputError(
-                f"{kind} {name!r} has no argument {argument!r}. {_nearest(argument, parameters)}"
+                f"{kind} {name!r} has no argument {argument!r}. {nearest(argument, parameters)}"
             )
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=3)
-    if near:
-        return f"Did you mean {' or '.join(repr(one) for one in near)}?"
-    return f"Known: {', '.join(known) or 'none'}."

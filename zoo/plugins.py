@@ -20,7 +20,7 @@ import pluggy
 
 from . import hooks
 from .cards import Registry, TakenNameError, read_registry, shipped_registry
-from .components import ComponentTable, Entry, core_table
+from .component_table import ComponentTable, Entry, core_table
 from .entry_points import Candidate, candidates
 from .errors import PluginError, RegistryError
 
