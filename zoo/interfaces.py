@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -96,6 +96,9 @@ class Encoder(Component, Generic[PreparedT, EncodedT], ABC):
 
 class ImageEncoder(Encoder[Regions, EncodedT], ABC):
     """Reads images as region features."""
+
+    def fit(self, batches: Iterable[Regions]) -> None:
+        """Look at features of the train split, once before training; by default at none."""
 
 
 class TextEncoder(Encoder[PreparedT, EncodedT], ABC):

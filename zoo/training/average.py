@@ -1,0 +1,49 @@
+"""A running mean of the weights, which usually retrieves better than the weights themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """Exponential mean of a module's parameters and buffers.
+
+    Each update moves the mean by 1 - min(momentum, (1 + n) / (10 + n)) towards the weights, n the
+    updates so far, so that the first weights are soon forgotten. What is not floating point is
+    copied.
+    """
+
+    def __init__(self, module: nn.Module, momentum: float) -> None:
+        self.module, self.momentum, self.updates = module, momentum, 0
+        self.tensors = {name: one.detach().clone() for name, one in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the present weights into the mean."""
+        momentum = min(self.momentum, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, now in self.module.state_dict().items():
+            if now.is_floating_point():
+                self.tensors[name].lerp_(now, 1 - momentum)
+            else:
+                self.tensors[name].copy_(now)
+
+    def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Go on from a mean that was saved."""
+        self.updates = updates
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the block the module has the mean weights; afterwards its own again."""
+        own = {name: one.detach().clone() for name, one in self.module.state_dict().items()}
+        self.module.load_state_dict(self.tensors)
+        try:
+            yield
+        finally:
+            self.module.load_state_dict(own)

@@ -1,0 +1,132 @@
+"""From a recipe to an untrained model and its loss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import __version__, components
+from ..batch import Photos, Regions
+from ..config import Features, ModelConfig, Provider, Scoring, build_model
+from ..data.dataset import Dataset
+from ..data.vocabulary import Vocabulary
+from ..errors import InputError
+from ..hooks import API_VERSION
+from ..interfaces import Loss
+from ..model import MatchingModel
+from .data import image_items
+from .recipe import Recipe
+from .seeds import mix
+
+FITTED_IMAGES = 1000
+"""How many training photographs are looked at where an image encoder is fitted to features."""
+
+
+def build_from(recipe: Recipe, dataset: Dataset, data: Path) -> tuple[MatchingModel, Loss]:
+    """A model and a loss with random weights, a function of the recipe's seed.
+
+    The vocabulary comes from the captions of `dataset`, the training split, or from a file.
+    """
+    torch.manual_seed(mix(recipe["seed"], "initial weights"))
+    parts = recipe["model"]
+    config = ModelConfig(
+        name=recipe["name"],
+        method=recipe["method"],
+        plugin=_provider(recipe["plugin"]),
+        features=Features(**parts.pop("features")),
+        scoring=Scoring(**parts.pop("scoring", {})),
+        zoo_version=__version__,
+        **parts,
+    )
+    model = build_model(config, _text_files(recipe, dataset, data))
+    loss: Loss = components.build("loss", recipe["loss"])
+    return model, loss
+
+
+def initialize(model: MatchingModel, recipe: Recipe, dataset: Dataset, data: Path) -> None:
+    """Load the initial weights that the recipe names; fit the image encoder to the features."""
+    for part, file in recipe["initial_weights"].items():
+        if file is not None:
+            path = find_file(file, f"initial_weights.{part}", recipe, data)
+            _load_part(getattr(model, part), part, path)
+    model.image_encoder.fit(training_features(model, recipe, dataset))
+
+
+def training_features(
+    model: MatchingModel, recipe: Recipe, dataset: Dataset, size: int = 50
+) -> Iterator[Regions]:
+    """Regions of evenly spread training images, without noise, in batches."""
+    source = image_items(dataset, recipe["data"]["inputs"])
+    spread = np.linspace(0, len(dataset.image_ids), FITTED_IMAGES, endpoint=False)
+    rows = np.unique(spread.astype(int)).tolist()
+    for start in range(0, len(rows), size):
+        prepared = model.prepare_images(source.rows(rows[start : start + size]))
+        if isinstance(prepared, Photos):
+            assert model.extractor is not None  # it prepared them
+            with torch.no_grad():
+                prepared = model.extractor(prepared)
+        yield prepared
+
+
+def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
+    """A file that a recipe names: as it is, or where such files usually lie.
+
+    Raises `InputError` that lists the places and says how to give another.
+    """
+    places = [Path(file).expanduser(), recipe.path.parent / file]
+    if "ZOO_WEIGHTS" in os.environ:
+        places.append(Path(os.environ["ZOO_WEIGHTS"]) / file)
+    places += [data.parent / "weights" / file, data.parent / file]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise InputError(
+        f"{file}, which the recipe's {key} names, is in none of these places: {looked}. "
+        f"Give its path (--set {key}=PATH), or set ZOO_WEIGHTS to the folder that holds it."
+    )
+
+
+def _provider(plugin: str | None) -> Provider | None:
+    if plugin is None:
+        return None
+    from ..plugins import discover
+
+    record = discover().require(plugin)
+    return Provider(
+        name=record.name,
+        distribution=record.distribution,
+        version=record.version,
+        api=".".join(map(str, API_VERSION)),
+    )
+
+
+def _text_files(recipe: Recipe, dataset: Dataset, data: Path) -> Mapping[str, str]:
+    settings = recipe["vocabulary"]
+    if not settings:
+        return {}
+    if "file" in settings:
+        path = find_file(settings["file"], "vocabulary.file", recipe, data)
+        name = "vocab.json" if path.suffix == ".json" else path.name
+        return {name: path.read_text(encoding="utf-8")}
+    return {"vocab.json": Vocabulary.build(dataset.captions, **settings).to_json()}
+
+
+def _load_part(part: nn.Module | None, name: str, path: Path) -> None:
+    if part is None:
+        raise InputError(
+            f"The recipe gives initial weights for the {name}, and the model has none. "
+            f"Take initial_weights.{name} out of the recipe."
+        )
+    for loader in ("load_initial", "load_backbone"):
+        if hasattr(part, loader):
+            getattr(part, loader)(path)
+            return
+    from safetensors.torch import load_file
+
+    part.load_state_dict(load_file(path), strict=True)

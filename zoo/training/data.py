@@ -1,0 +1,204 @@
+"""Batches for training as a function of seed, epoch and position: the same for any number of
+worker processes, and from any position on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from ..batch import Batch, Photos, Regions
+from ..data.dataset import Dataset
+from ..errors import DataError, InputError
+from ..interfaces import Pairs
+from ..model import MatchingModel
+from .seeds import generator
+
+Place = tuple[int, int]
+"""An epoch and the index of an item in the data set."""
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Prepared images (each once), prepared texts, and which of them belong together."""
+
+    images: Photos | Regions
+    texts: Batch
+    pairs: Pairs
+
+    def to(self, device: torch.device | str) -> TrainingBatch:
+        """The same batch on another device."""
+        return TrainingBatch(self.images.to(device), self.texts.to(device), self.pairs.to(device))
+
+    def pin_memory(self) -> TrainingBatch:
+        """The same batch in page-locked memory; a data loader calls this by its name."""
+        return TrainingBatch(self.images.pin_memory(), self.texts.pin_memory(), self.pairs)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with some of its captions, by their rows in the data set."""
+
+    epoch: int
+    image: int
+    captions: tuple[int, ...]
+
+
+class TrainingSet(TorchDataset[Sample]):
+    """The samples of an epoch: one a caption, or one an image with some of its captions.
+
+    Which captions an image brings is a function of (seed, epoch, image).
+    """
+
+    metainfo: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        by: Literal["caption", "image"] = "caption",
+        captions_per_image: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if by not in ("caption", "image"):
+            raise InputError(f"data.by is {by!r}. Set it to 'caption' or 'image'.")
+        if captions_per_image < 1:
+            raise InputError(f"data.captions_per_image is {captions_per_image}. Set 1 or more.")
+        self.dataset, self.by = dataset, by
+        self.captions_per_image, self.seed = captions_per_image, seed
+        order = np.argsort(dataset.caption_images, kind="stable")
+        starts = np.searchsorted(dataset.caption_images[order], np.arange(len(dataset.image_ids)))
+        self.captions_of = np.split(order, starts[1:])
+        self.described = [row for row, own in enumerate(self.captions_of) if len(own)]
+
+    def __len__(self) -> int:
+        return len(self.dataset.captions) if self.by == "caption" else len(self.described)
+
+    def __getitem__(self, place: Place) -> Sample:
+        epoch, index = place
+        if self.by == "caption":
+            return Sample(epoch, int(self.dataset.caption_images[index]), (index,))
+        image = self.described[index]
+        own = self.captions_of[image]
+        chosen = generator(self.seed, "captions", epoch, image).permutation(own)
+        return Sample(epoch, image, tuple(chosen[: self.captions_per_image].tolist()))
+
+
+class EpochSampler(Sampler[Place]):
+    """Yields (epoch, index) in an order that is a function of (seed, epoch).
+
+    `start_at` sets the epoch, and a number of items that a resumed run has already seen.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed = length, seed
+        self.epoch, self.seen = 0, 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def start_at(self, epoch: int, seen: int = 0) -> None:
+        """Set where the next iteration begins."""
+        self.epoch, self.seen = epoch, seen
+
+    def __iter__(self) -> Iterator[Place]:
+        order = generator(self.seed, "order", self.epoch).permutation(self.length)
+        return iter([(self.epoch, int(index)) for index in order[self.seen :]])
+
+
+class Collate:
+    """Turns samples into a batch: decodes, augments, tokenizes. Runs in the worker processes.
+
+    The noise of an item depends on the seed, the epoch and the item; an image that comes once
+    for each of its captions gets other noise each time.
+    """
+
+    def __init__(self, model: MatchingModel, dataset: Dataset, inputs: str, seed: int) -> None:
+        self.model, self.dataset, self.seed = model, dataset, seed
+        self.items = image_items(dataset, inputs)
+
+    def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
+        """The batch of these samples, in their order, each image once."""
+        first = {sample.image: sample for sample in reversed(samples)}
+        images = list(dict.fromkeys(sample.image for sample in samples))
+        captions = [row for sample in samples for row in sample.captions]
+        epoch = samples[0].epoch
+        image_noise = [
+            generator(self.seed, "image", epoch, image, *first[image].captions) for image in images
+        ]
+        text_noise = [generator(self.seed, "text", epoch, row) for row in captions]
+        texts = [self.dataset.captions[row] for row in captions]
+        return TrainingBatch(
+            self.model.prepare_images(self.items.rows(images), image_noise),
+            self.model.text_encoder.prepare(texts, text_noise),
+            Pairs(
+                torch.tensor(images),
+                torch.tensor(captions),
+                torch.from_numpy(self.dataset.caption_images[captions]),
+            ),
+        )
+
+
+def training_loader(
+    model: MatchingModel, dataset: Dataset, settings: Mapping[str, Any], seed: int
+) -> DataLoader[Any]:
+    """The loader of training batches; `settings` are the recipe's `data`.
+
+    Raises `DataError` when the data set has fewer items than one batch.
+    """
+    samples = TrainingSet(
+        dataset,
+        by=settings["by"],
+        captions_per_image=settings["captions_per_image"],
+        seed=seed,
+    )
+    size, drop_last = settings["batch_size"], settings["drop_last"]
+    if len(samples) < (size if drop_last else 1):
+        raise DataError(
+            f"The training split of {dataset.name} has {len(samples)} {settings['by']}s, fewer "
+            f"than one batch of {size}. Set data.batch_size={max(len(samples), 1)} or smaller."
+        )
+    return DataLoader(
+        samples,
+        batch_size=size,
+        sampler=EpochSampler(len(samples), seed),
+        drop_last=drop_last,
+        num_workers=settings["workers"],
+        collate_fn=Collate(model, dataset, settings["inputs"], seed),
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=settings["workers"] > 0,
+    )
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    paths: Sequence[Path]
+
+    def rows(self, images: Sequence[int]) -> list[Path]:
+        return [self.paths[image] for image in images]
+
+
+def image_items(dataset: Dataset, inputs: str) -> Any:
+    """What gives the raw images of some rows: paths of pictures, or a feature store."""
+    if inputs not in ("photos", "features"):
+        raise InputError(f"data.inputs is {inputs!r}. Set it to 'photos' or 'features'.")
+    if inputs == "photos":
+        if dataset.image_paths is None:
+            raise DataError(
+                f"The {dataset.split} split of {dataset.name} has no photographs. "
+                "Put the images folder beside the captions, or set data.inputs=features."
+            )
+        return _Pictures(dataset.image_paths)
+    if dataset.features is None:
+        raise DataError(
+            f"The {dataset.split} split of {dataset.name} has no features. "
+            "Extract them (zoo extract IMAGES -o FEATURES) and pass --features FEATURES."
+        )
+    return dataset.features

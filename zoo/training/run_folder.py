@@ -1,0 +1,155 @@
+"""The folder of a run: who may write to it, and what is recorded there.
+
+run.json (recipe, command, versions, data), log.jsonl, checkpoints/, and at the end model/.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..data.dataset import Dataset
+from ..errors import DataError, InputError
+from ..files import write_atomically
+from .checkpoint import list_checkpoints, remove_leftovers
+from .recipe import Recipe, differences
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.log = path / "log.jsonl"
+        self.model = path / "model"
+        self.record_file = path / "run.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder; raises `DataError` when another process does.
+
+        The lock belongs to the process: it ends with it, however it ends.
+        """
+        import fcntl
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataError(
+                    f"Another process is training in {self.path}. Wait until it ends, or choose "
+                    "another --work-dir."
+                ) from error
+            yield
+
+    def open(self, recipe: Recipe, data: Mapping[str, str], *, resume: bool) -> bool:
+        """Check what lies here against what is asked; True if the run is finished already.
+
+        Raises `DataError` for a run that is here though none is to be resumed, and `InputError`
+        when a run is to go on with another recipe or other data.
+        """
+        remove_leftovers(self.checkpoints)
+        record = self._record()
+        if record is None and not list_checkpoints(self.checkpoints):
+            return False
+        finished = bool(record and record.get("finished")) and self.model.is_dir()
+        if not resume:
+            raise DataError(
+                f"{self.path} holds {'a finished' if finished else 'an unfinished'} run. "
+                "Choose another --work-dir" + ("." if finished else ", or go on with it: --resume.")
+            )
+        if record is not None:
+            self.check_same(record, recipe, data)
+        return finished
+
+    def check_same(
+        self, record: Mapping[str, Any], recipe: Recipe, data: Mapping[str, str]
+    ) -> None:
+        """Raise `InputError` when recipe or data are not those that the run began with."""
+        changed = differences(record["recipe"], recipe.settings)
+        changed += [
+            f"the {split} data: fingerprint was {before[:12]}, is {data.get(split, 'none')[:12]}"
+            for split, before in record["data"].items()
+            if data.get(split) != before
+        ]
+        if changed:
+            raise InputError(
+                f"The run in {self.path} began with other settings ({'; '.join(changed[:6])}), "
+                "and a resumed run must end as if it had never stopped. Give the same settings, "
+                "or start a new run in another --work-dir."
+            )
+
+    def begin(self, recipe: Recipe, data: Mapping[str, str], command: Sequence[str]) -> None:
+        """Record how the run was started; a resumed one keeps its record."""
+        if self._record() is None:
+            record = run_meta(recipe, data) | {
+                "command": list(command),
+                "recipe_file": recipe.path.name,
+                "recipe_text": recipe.path.read_text(encoding="utf-8"),
+                "versions": versions(),
+                "threads": torch.get_num_threads(),
+                "started": now(),
+                "finished": None,
+            }
+            self._write(record)
+
+    def finish(self, **results: Any) -> None:
+        """Record that the run is complete."""
+        self._write((self._record() or {}) | results | {"finished": now()})
+
+    def command(self) -> list[str]:
+        """The command that began the run."""
+        return list((self._record() or {}).get("command", []))
+
+    def _record(self) -> dict[str, Any] | None:
+        if not self.record_file.exists():
+            return None
+        try:
+            return dict(json.loads(self.record_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.record_file} cannot be read ({error}). Delete it and start again with "
+                "--resume; the checkpoints hold what is needed."
+            ) from error
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_atomically(self.record_file, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def run_meta(recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
+    """What identifies a run: its recipe, seed and data."""
+    return {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+
+
+def fingerprints(*datasets: Dataset | None) -> dict[str, str]:
+    """The fingerprint of each split."""
+    return {one.split: one.fingerprint for one in datasets if one is not None}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the weights depend on."""
+    packages = ("torch", "numpy", "pillow", "mmengine", "safetensors")
+    found = {name: metadata.version(name) for name in packages}
+    return {"zoo": __version__, "python": platform.python_version(), **found}
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def this_command() -> list[str]:
+    """How this process was started."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
