@@ -1,0 +1,184 @@
+"""What every method promises, whatever it computes. A new method adds a line to `METHODS`."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from zoo.batch import Batch, Fragments
+from zoo.components import build
+from zoo.data.vocabulary import Vocabulary
+from zoo.model import MatchingModel
+
+FEATURES = 12
+CAPTIONS = [
+    "a dog runs",
+    "two children play in the cold water of a lake",
+    "grass",
+    "a man rides a red bicycle past the dog",
+    "the black dog jumps",
+]
+WORDS = sorted({word for caption in CAPTIONS for word in caption.split()})
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+FILES = {
+    "vocab.json": Vocabulary.build(CAPTIONS, 1).to_json(),
+    "vocab.txt": "\n".join(PIECES) + "\n",
+}
+SMALL_BERT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A small model of a method: its components as a configuration names them."""
+
+    image_encoder: dict[str, Any]
+    text_encoder: dict[str, Any]
+    aligner: dict[str, Any]
+
+    def model(self) -> MatchingModel:
+        """The model with random weights."""
+        kinds = [field.name for field in fields(self)]
+        parts = {kind: build(kind, getattr(self, kind), FILES) for kind in kinds}
+        return MatchingModel(**parts).eval()
+
+
+BIGRU = {"type": "bigru", "word_dim": 8, "dim": 16}
+BERT = {"type": "bert", "bert": SMALL_BERT, "dim": 16}
+
+
+def chan(context: str, text_encoder: dict[str, Any], coding: str, pooling: str) -> Method:
+    """CHAN with one of its image blocks, text encoders, codings and poolings."""
+    return Method(
+        {"type": "chan_regions", "feature_dim": FEATURES, "dim": 16, "context": context},
+        text_encoder,
+        {"type": "hard_alignment", "coding": coding, "pooling": pooling},
+    )
+
+
+CODINGS, POOLINGS = ("vha", "tha", "vsa"), ("lse", "mean", "sum", "max", "softmax")
+METHODS = {
+    "chan-bigru": chan("self_attention", BIGRU, "vha", "lse"),
+    "chan-bert": chan("basic", BERT, "vha", "mean"),
+    **{
+        f"chan-{coding}-{pooling}": chan("basic", BIGRU, coding, pooling)
+        for coding, pooling in itertools.product(CODINGS, POOLINGS)
+    },
+}
+
+
+@pytest.fixture(params=METHODS)
+def model(request) -> MatchingModel:
+    """Each method in turn, untrained."""
+    return METHODS[request.param].model()
+
+
+@pytest.fixture
+def images() -> list[torch.Tensor]:
+    """Images of one to six regions."""
+    return [torch.randn(regions, FEATURES) for regions in (3, 6, 1, 4)]
+
+
+def without_padding(batch: Batch) -> Batch:
+    """One item, cut to its real fragments."""
+    if isinstance(batch, Fragments):
+        real = int(batch.mask.sum())
+        return Fragments(batch.embeddings[:, :real], batch.mask[:, :real])
+    parts = {
+        name: without_padding(part) if isinstance(part, Batch) else part
+        for name, part in vars(batch).items()
+    }
+    return type(batch)(**parts)
+
+
+def test_an_item_encodes_the_same_alone_and_in_company(model, images):
+    """An encoding can be kept, since it does not depend on its batch."""
+    for encode, items in [(model.encode_images, images), (model.encode_texts, CAPTIONS)]:
+        together = encode(items)
+        for row, item in enumerate(items):
+            alone = encode([item]).tensors()
+            in_company = without_padding(together[row : row + 1]).tensors()
+
+            assert_close(in_company, alone)
+
+
+def test_a_pair_scores_the_same_alone_and_in_company(model, images):
+    """So pairs can be scored in any block, and padding never counts."""
+    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
+    single_texts = [without_padding(text) for text in texts.split(1)]
+    rows = [
+        torch.cat([model.aligner(image, text).scores for text in single_texts], dim=1)
+        for image in map(without_padding, encoded.split(1))
+    ]
+
+    assert_close(model.aligner(encoded, texts).scores, torch.cat(rows))
+
+
+def test_what_stands_at_padding_does_not_matter(model, images):
+    """Padded fragments may hold anything finite."""
+    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
+
+    scores = model.aligner(spoiled(encoded), spoiled(texts)).scores
+
+    assert_close(scores, model.aligner(encoded, texts).scores)
+
+
+def spoiled(batch: Batch) -> Batch:
+    """The same items with large numbers at padding."""
+    if isinstance(batch, Fragments):
+        return Fragments(batch.embeddings.masked_fill(~batch.mask[..., None], 1e3), batch.mask)
+    parts = {
+        name: spoiled(part) if isinstance(part, Batch) else part
+        for name, part in vars(batch).items()
+    }
+    return type(batch)(**parts)
+
+
+def test_every_level_has_the_shape_of_the_scores(model, images):
+    """A loss may use any level as it uses the scores."""
+    similarity = model.aligner(model.encode_images(images), model.encode_texts(CAPTIONS))
+
+    assert similarity.scores.shape == (len(images), len(CAPTIONS))
+    assert {level.shape for level in similarity.levels.values()} <= {similarity.scores.shape}
+
+
+def test_gradients_reach_every_parameter(model, images):
+    """Nothing is saved and loaded that training cannot move."""
+    prepared = model.image_encoder.prepare(images), model.text_encoder.prepare(CAPTIONS)
+
+    # A weight for each pair, since a plain sum can leave a parameter at rest by symmetry.
+    scores = model.train()(*prepared).scores
+    (scores * torch.randn(scores.shape)).sum().backward()
+
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_model_is_built_again_from_its_files(model):
+    """The text files that a component names are those that it is built from."""
+    files = {name: text for part in model.children() for name, text in part.files().items()}
+
+    assert files
+    assert all(FILES[name] == text for name, text in files.items())
+
+
+def test_words_stand_one_for_each_fragment_of_a_text(model):
+    """A figure writes them beside the text's fragments."""
+    texts = model.encode_texts(CAPTIONS)
+    if not isinstance(texts, Fragments):
+        pytest.skip("this method's texts are no plain words")
+
+    for row, caption in enumerate(CAPTIONS):
+        assert len(model.text_encoder.words(caption)) == texts.mask[row].sum()

@@ -1,0 +1,334 @@
+"""The text encoders that methods share."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from zoo.components import build
+from zoo.data.vocabulary import Vocabulary
+from zoo.encoders.bert import BERT
+from zoo.encoders.bigru import BiGRU
+from zoo.encoders.word_vectors import read_word_vectors
+from zoo.errors import InputError, WeightsError
+
+CAPTIONS = ["a dog runs on the grass", "the cat", "a very green and red and blue cat sat"]
+WORDS = Vocabulary.build(CAPTIONS, 1)
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PIECES = [*SPECIALS, "a", "the", "dog", "cat", "run", "##ning", "##s", ",", "!", "green"]
+SMALL_BERT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 12,
+}
+
+
+def bigru(**options) -> BiGRU:
+    """A small one."""
+    return BiGRU(WORDS, **({"word_dim": 6, "dim": 8} | options)).eval()
+
+
+def bert(**options) -> BERT:
+    """A small one with random weights."""
+    return BERT("\n".join(PIECES) + "\n", SMALL_BERT, **({"dim": 8} | options)).eval()
+
+
+ENCODERS = {"bigru": bigru, "bert": bert}
+
+
+@pytest.fixture(params=ENCODERS)
+def make(request):
+    """Each text encoder in turn, as a function of its options."""
+    return ENCODERS[request.param]
+
+
+def generators(count: int) -> list[np.random.Generator]:
+    """One random generator for each item."""
+    return [np.random.default_rng([7, row]) for row in range(count)]
+
+
+# --------------------------------------------------------------------------- what both have to keep
+
+
+def test_words_have_unit_length_and_padding_is_zero(make):
+    """What an aligner may rely on."""
+    encoder = make()
+
+    words = encoder(encoder.prepare(CAPTIONS))
+
+    assert_close(words.embeddings.norm(dim=-1), words.mask.float())
+
+
+@pytest.mark.parametrize(
+    ("captions", "words"),
+    [
+        (["a dog", ""], "Caption 1 is empty"),
+        (["  \n"], "Caption 0 is empty"),
+        (["a dog", None], "Caption 1 is a NoneType where text is wanted"),
+        (["a dog", b"a cat"], "Caption 1 is a bytes where text is wanted"),
+    ],
+)
+def test_what_is_no_caption_is_refused(make, captions, words):
+    """The message names the caption."""
+    with pytest.raises(InputError, match=words):
+        make().prepare(captions)
+
+
+@pytest.mark.parametrize(
+    "caption", ["\ud800", "dog \udfff cat", "🐕", "\x00", "\u200b\u2028", "dog" * 500, "?!" * 500]
+)
+def test_odd_text_is_encoded(make, caption):
+    """Halves of characters, no words at all, very long words: finite unit vectors."""
+    encoder = make()
+
+    words = encoder(encoder.prepare([caption])).embeddings
+
+    assert_close(words.norm(dim=-1), torch.ones(words.shape[:2]))
+
+
+def test_half_a_dog_is_no_dog():
+    """A stray half of a character does not spoil the words around it."""
+    assert bert().words("a dog\ud800 cat \ud83d\ude00")[1:4] == ["a", "dog", "cat"]
+
+
+def test_noise_is_a_function_of_the_item_alone(make):
+    """The same generator disturbs a caption alike in any batch."""
+    encoder = make(word_drop=0.5, **({"mask_token": True} if make is bigru else {}))
+
+    in_company = encoder.prepare(CAPTIONS, generators(3))
+    alone = encoder.prepare(CAPTIONS[2:], generators(3)[2:])
+
+    assert torch.equal(in_company.ids[2][in_company.mask[2]], alone.ids[0][alone.mask[0]])
+
+
+def test_word_drop_without_noise_changes_nothing(make):
+    """Evaluation reads every word."""
+    options = {"mask_token": True} if make is bigru else {}
+
+    assert torch.equal(
+        make(word_drop=0.9, **options).prepare(CAPTIONS).ids, make(**options).prepare(CAPTIONS).ids
+    )
+
+
+# -------------------------------------------------------------------------------------------- BiGRU
+
+
+def test_bigru_averages_the_two_directions():
+    """Each word is h / ||h||, h the mean of its forward and backward states."""
+    encoder = bigru()
+    caption = encoder.prepare(CAPTIONS[:1])
+    states, _ = encoder.rnn(encoder.embed(caption.ids))
+    mean = (states[..., :8] + states[..., 8:]) / 2
+
+    assert_close(encoder(caption).embeddings, mean / mean.norm(dim=-1, keepdim=True))
+
+
+def test_bigru_starts_xavier_uniform():
+    """Without word vectors, as in released code."""
+    weight = BiGRU(WORDS, word_dim=200, dim=4).embed.weight
+    bound = math.sqrt(6 / sum(weight.shape))
+
+    assert 0.99 < weight.abs().max().item() / bound <= 1
+
+
+def test_the_mask_token_is_the_last_entry():
+    """So released weights, with 8,482 rows for 8,481 words, fit."""
+    encoder = bigru(mask_token=True)
+
+    assert len(encoder.embed.weight) == len(WORDS) + 1
+    assert encoder.vocabulary.mask == len(WORDS)
+    assert Vocabulary.from_json(encoder.files()["vocab.json"]).mask == len(WORDS)
+
+
+def fates(encoder, caption: str, count: int) -> np.ndarray:
+    """How many tokens of a repeated caption were masked, replaced, and left out, as shares."""
+    clean = encoder.prepare([caption]).ids[0]
+    noisy = encoder.prepare([caption] * count, generators(count))
+    special = encoder.vocabulary.mask if isinstance(encoder, BiGRU) else encoder.mask
+    masked = (noisy.ids == special).sum().item()
+    same = torch.isin(noisy.ids, clean) & noisy.mask
+    replaced = noisy.mask.sum().item() - masked - same.sum().item()
+    total = len(clean) * count
+    return np.array([masked, replaced, total - noisy.mask.sum().item()]) / total
+
+
+def test_bigru_noise_masks_replaces_and_deletes():
+    """Of the fifth that is chosen, half are masked, a tenth replaced, two fifths left out."""
+    vocabulary = Vocabulary((*WORDS.words[:4], *(f"w{n}" for n in range(1000))))
+    encoder = BiGRU(vocabulary, 4, 4, word_drop=0.2, mask_token=True)
+
+    shares = fates(encoder, "w1 w2 w3 w4 w5 w6", 4000)
+
+    assert shares == pytest.approx([0.1, 0.02, 0.08], abs=0.006)
+
+
+def test_bigru_noise_reaches_start_and_end_but_leaves_a_word():
+    """As released code does, except that at least one token stays."""
+    encoder = bigru(word_drop=0.99, mask_token=True)
+
+    noisy = encoder.prepare(["cat"] * 300, generators(300))
+
+    assert noisy.mask.any(dim=1).all()
+    assert (noisy.mask.sum(dim=1) == 1).any()
+    assert (noisy.ids[:, 0] != 1).any()
+
+
+def test_bigru_dropout_is_off_outside_training():
+    """It acts on the embeddings while training, and never else."""
+    encoder = bigru(dropout=0.5)
+    caption = encoder.prepare(CAPTIONS)
+
+    assert torch.equal(encoder(caption).embeddings, encoder(caption).embeddings)
+    encoder.train()
+    assert not torch.equal(encoder(caption).embeddings, encoder(caption).embeddings)
+
+
+def test_bigru_refuses_word_drop_without_a_mask_token():
+    """Half of the chosen words would have nothing to become."""
+    with pytest.raises(InputError, match="Set mask_token to true"):
+        bigru(word_drop=0.2)
+
+
+def test_bigru_needs_its_vocabulary():
+    """A folder without vocab.json is refused by name."""
+    with pytest.raises(WeightsError, match=r"needs vocab.json and there is vocab\.txt"):
+        build("text_encoder", {"type": "bigru"}, {"vocab.txt": ""})
+
+
+def test_bigru_starts_from_word_vectors(tmp_path):
+    """Words that the file lacks are looked up without -.' and by what precedes a slash."""
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("dog 1 2 3\n. . . 7 8 9\ntshirt 4 5 6\nother 0 0 0\nred 1 1 1\n")
+
+    rows = read_word_vectors(vectors, ["dog", "t-shirt", "red/blue", "unseen"], 3)
+
+    assert rows[:3].tolist() == [[1, 2, 3], [4, 5, 6], [1, 1, 1]]
+    assert rows[3].abs().sum() > 0
+
+    encoder = bigru(word_dim=3)
+    encoder.load_initial(vectors)
+
+    assert encoder.embed.weight[WORDS.ids["dog"]].tolist() == [1, 2, 3]
+    assert encoder.embed.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("dog 1 2\n", "Line 1 of .* has 2 numbers where 3"), ("cow 1 2 3\n", "a vector for none")],
+)
+def test_word_vectors_that_do_not_fit_are_refused(tmp_path, text, words):
+    """A wrong length or a wrong file is named, not trained on."""
+    path = tmp_path / "vectors.txt"
+    path.write_text(text)
+
+    with pytest.raises(WeightsError, match=words):
+        read_word_vectors(path, ["dog"], 3)
+
+
+# --------------------------------------------------------------------------------------------- BERT
+
+
+def test_bert_reads_word_pieces_between_cls_and_sep():
+    """Lower case, punctuation apart, the longest known pieces; a word without any is unknown."""
+    encoder = bert()
+
+    assert encoder.words("A dog, runs!")[1:-1] == ["a", "dog", ",", "run", "##s", "!"]
+    assert encoder.words("zebras run") == ["[CLS]", "[UNK]", "run", "[SEP]"]
+
+
+def test_bert_tokens_equal_those_of_transformers():
+    """Its own tokenizer, on the same pieces."""
+    from transformers import BertTokenizer
+
+    texts = ["A dog, running!", "cats", "  the\tgreen  Dog ", "dög run", "green-dog!?"]
+    theirs = BertTokenizer({piece: number for number, piece in enumerate(PIECES)})
+    ours = bert().prepare(texts)
+
+    for row, text in enumerate(texts):
+        assert ours.ids[row][ours.mask[row]].tolist() == theirs(text)["input_ids"]
+
+
+def test_bert_projects_the_last_states_to_unit_length():
+    """Each word is h / ||h||, h = W x + b with x from transformers' BertModel."""
+    encoder = bert()
+    caption = encoder.prepare(["a dog, running"])
+    hidden = encoder.project(encoder.bert(caption.ids).last_hidden_state)
+
+    assert_close(encoder(caption).embeddings, hidden / hidden.norm(dim=-1, keepdim=True))
+
+
+def test_bert_cuts_a_caption_to_what_it_can_read():
+    """[SEP] stays; twelve pieces here, 512 in the published size."""
+    tokens = bert().prepare(["a " * 50])
+
+    assert tokens.mask.sum() == 12
+    assert tokens.ids[0, -1] == PIECES.index("[SEP]")
+
+
+def test_bert_noise_masks_replaces_and_deletes():
+    """The shares of BiGRU's noise, but [CLS] and [SEP] always stay."""
+    vocabulary = "\n".join([*PIECES, *(f"w{n}" for n in range(1000))])
+    encoder = BERT(vocabulary, SMALL_BERT, 8, word_drop=0.2)
+
+    shares = fates(encoder, "w1 w2 w3 w4 w5 w6", 4000) * 8 / 6
+
+    assert shares == pytest.approx([0.1, 0.02, 0.08], abs=0.006)
+    noisy = encoder.prepare(["w1 w2"] * 100, generators(100))
+    assert (noisy.ids[:, 0] == PIECES.index("[CLS]")).all()
+    assert ((noisy.ids == PIECES.index("[SEP]")).sum(dim=1) == 1).all()
+
+
+def test_bert_noise_treats_the_pieces_of_a_word_alike():
+    """Both pieces of "running" are masked, both replaced, or both left out."""
+    encoder = bert(word_drop=0.9)
+    noisy = encoder.prepare(["runs"] * 400, generators(400))
+
+    counts = (noisy.ids == PIECES.index("[MASK]")).sum(dim=1)
+    lengths = noisy.mask.sum(dim=1)
+
+    assert set(lengths.tolist()) == {2, 4}
+    assert (counts == 2).sum() > 100
+
+
+def test_bert_starts_from_pretrained_weights(tmp_path):
+    """From a folder as transformers saves it."""
+    source = bert().bert
+    source.save_pretrained(tmp_path)
+    encoder = bert()
+
+    encoder.load_initial(tmp_path / "model.safetensors")
+
+    assert_close(dict(encoder.bert.state_dict()), dict(source.state_dict()), rtol=0, atol=0)
+
+
+def test_bert_refuses_weights_that_lack_a_part(tmp_path):
+    """A smaller BERT would leave layers at random."""
+    BERT("\n".join(PIECES), SMALL_BERT, 8).bert.save_pretrained(tmp_path)
+    larger = BERT("\n".join(PIECES), SMALL_BERT | {"num_hidden_layers": 2}, 8)
+
+    with pytest.raises(WeightsError, match=r"lacks weights of BERT, among them encoder\.layer\.1"):
+        larger.load_initial(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("make_one", "error", "words"),
+    [
+        (lambda: BERT("[PAD]\n[UNK]\n", SMALL_BERT), WeightsError, r"vocab.txt lacks \[CLS\]"),
+        (lambda: BERT("\n".join(PIECES), {"layers": 2}), InputError, "A key of bert is 'layers'"),
+        (
+            lambda: build("text_encoder", {"type": "bert"}, {}),
+            WeightsError,
+            "needs vocab.txt and there is no file",
+        ),
+    ],
+)
+def test_a_bert_that_cannot_be_built_is_refused(make_one, error, words):
+    """The message names the file or the key."""
+    with pytest.raises(error, match=words):
+        make_one()

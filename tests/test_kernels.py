@@ -1,0 +1,152 @@
+"""Alignment kernels against plain loops in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from zoo.batch import Fragments
+from zoo.kernels import packing
+from zoo.kernels.hard_alignment import hard_alignment
+from zoo.kernels.soft_alignment import soft_alignment
+from zoo.ops import l2_normalize
+
+DIM = 12
+TEMPERATURE = 0.2
+
+
+def hard(query: Tensor, codebook: Tensor) -> float:
+    """The largest dot product."""
+    return max(float(entry @ query) for entry in codebook)
+
+
+def soft(query: Tensor, codebook: Tensor) -> float:
+    """The cosine with the attended vector, which is formed here."""
+    weights = [math.exp(float(entry @ query) / TEMPERATURE) for entry in codebook]
+    attended = sum(w * entry for w, entry in zip(weights, codebook, strict=True)) / sum(weights)
+    return float(attended @ query) / (float(attended.norm()) + 1e-8)
+
+
+KERNELS = {
+    "hard": (hard, hard_alignment),
+    "soft": (soft, lambda queries, books: soft_alignment(queries, books, TEMPERATURE)),
+}
+
+
+@pytest.fixture(params=KERNELS)
+def kernel(request):
+    """A plain float64 reference of one code, and the kernel that makes them all."""
+    return KERNELS[request.param]
+
+
+def ragged(lengths: list[int], longest: int, sign: float = 0.0) -> Fragments:
+    """Random unit fragments; with a sign, all in one half space. Padding holds large numbers."""
+    embeddings = torch.randn(len(lengths), longest, DIM)
+    if sign:
+        embeddings = sign * embeddings.abs()
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    return Fragments(l2_normalize(embeddings).masked_fill(~mask[..., None], 50.0), mask)
+
+
+def real(fragments: Fragments, row: int) -> Tensor:
+    """One item's real fragments, float64."""
+    return fragments.embeddings[row][fragments.mask[row]].double()
+
+
+def reference(code, queries: Fragments, codebooks: Fragments) -> Tensor:
+    """Every code by loops, -inf where the query is padding."""
+    codes = torch.full((len(codebooks), *queries.mask.shape), -torch.inf)
+    for item in range(len(codebooks)):
+        for text in range(len(queries)):
+            for place, query in enumerate(real(queries, text)):
+                codes[item, text, place] = code(query, real(codebooks, item))
+    return codes
+
+
+CASES = {
+    "ragged on both sides": lambda: (ragged([1, 5, 3], 6), ragged([4, 2, 4, 1], 4)),
+    "nothing padded": lambda: (ragged([3, 3], 3), ragged([4, 4], 4)),
+    "all similarities negative": lambda: (ragged([2, 3], 4, 1.0), ragged([2, 1], 3, -1.0)),
+    "one query": lambda: (ragged([1], 1), ragged([3, 2], 3)),
+    "one entry": lambda: (ragged([2, 4], 4), ragged([1, 1], 1)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_codes_equal_a_plain_float64_reference(kernel, case):
+    """Each code depends on its query and its codebook's real entries alone."""
+    code, kernel_under_test = kernel
+    queries, codebooks = CASES[case]()
+
+    codes = kernel_under_test(queries, codebooks)
+
+    assert_close(codes, reference(code, queries, codebooks), rtol=1e-6, atol=1e-6)
+
+
+def test_zero_vectors_give_zero_and_finite_gradients(kernel):
+    """A text of zeros resembles nothing, and does not poison training."""
+    _, kernel_under_test = kernel
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    zeros = torch.zeros(2, 3, DIM, requires_grad=True)
+    queries = ragged([3, 3], 3)
+
+    codes = kernel_under_test(queries, Fragments(zeros, mask))
+    codes.sum().backward()
+
+    assert_close(codes, torch.zeros(2, 2, 3))
+    assert zeros.grad.isfinite().all()
+
+
+def test_gradients_equal_those_of_float64(kernel):
+    """`gradcheck` in float64, with padding on both sides."""
+    _, kernel_under_test = kernel
+    queries, codebooks = ragged([1, 3], 3), ragged([2, 4], 4)
+
+    def codes(query_embeddings: Tensor, entries: Tensor) -> Tensor:
+        made = kernel_under_test(
+            Fragments(query_embeddings, queries.mask), Fragments(entries, codebooks.mask)
+        )
+        return made[made.isfinite()]
+
+    inputs = [
+        side.embeddings.double().clamp(max=2).requires_grad_() for side in (queries, codebooks)
+    ]
+    assert torch.autograd.gradcheck(codes, inputs)
+
+
+def test_hard_gradients_reach_the_best_entry_alone():
+    """The other regions of a word get none: the definition of hard assignment."""
+    queries = Fragments(torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool))
+    entries = torch.tensor([[[0.6, 0.8], [0.8, 0.6], [-1.0, 0.0]]], requires_grad=True)
+
+    hard_alignment(queries, Fragments(entries, torch.ones(1, 3, dtype=torch.bool))).sum().backward()
+
+    assert_close(entries.grad, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]]))
+
+
+def test_small_blocks_change_no_code(kernel, monkeypatch):
+    """Memory is bounded by working through the queries in blocks; two queries at a time here."""
+    _, kernel_under_test = kernel
+    queries, codebooks = ragged([1, 5, 3], 6), ragged([4, 2], 4)
+    whole = kernel_under_test(queries, codebooks)
+
+    monkeypatch.setattr(packing, "CELLS", 2 * codebooks.mask.numel())
+
+    assert_close(kernel_under_test(queries, codebooks), whole)
+
+
+def test_half_precision_is_aligned_in_float32(kernel):
+    """Autocast and half embeddings alike: a rounded similarity would change the best fragment."""
+    _, kernel_under_test = kernel
+    queries, codebooks = ragged([2, 3], 3), ragged([4, 2], 4)
+    halves = [Fragments(side.embeddings.bfloat16(), side.mask) for side in (queries, codebooks)]
+    singles = [Fragments(side.embeddings.float(), side.mask) for side in halves]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        codes = kernel_under_test(*halves)
+
+    assert_close(codes, kernel_under_test(*singles))

@@ -1,0 +1,43 @@
+"""What every alignment kernel does: multiply real fragments only, in blocks of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..batch import Fragments
+from ..ops import unpack
+
+CELLS = 2**22
+"""Similarities held at once: 16 MiB in float32, which a CPU's allocator reuses."""
+
+Assign = Callable[[Tensor], Tensor]
+"""From similarities (items, fragments, queries) to one value for each item and query."""
+
+
+def align(queries: Fragments, codebooks: Fragments, assign: Assign) -> Tensor:
+    """What `assign` makes of each query fragment's similarities with each item's codebook.
+
+    Padded queries are never multiplied: the real ones are packed side by side, whatever item they
+    belong to. Padded codebook entries are; `assign` must leave them out. Without gradients, memory
+    beyond the result is bounded by `CELLS`. Similarities are computed in float32 at least, under
+    autocast too: rounding to half precision changes which fragment is the best.
+
+    Yields (codebook items, query items, query fragments), -inf where the query is padding.
+    """
+    items, fragments = codebooks.mask.shape
+    with torch.autocast(codebooks.mask.device.type, enabled=False):
+        packed = in_full(queries.embeddings)[queries.mask]  # (queries, d)
+        entries = in_full(codebooks.embeddings).flatten(0, 1)  # (items * fragments, d)
+        blocks = [
+            assign((entries @ block.T).view(items, fragments, -1))
+            for block in torch.split(packed, max(1, CELLS // (items * fragments)))
+        ]
+        return unpack(torch.cat(blocks, dim=1), queries.mask)
+
+
+def in_full(embeddings: Tensor) -> Tensor:
+    """In float32, or in float64 where they are."""
+    return embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))

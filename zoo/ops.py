@@ -1,0 +1,46 @@
+"""Small tensor operations that several methods share.
+
+One alphabet everywhere: i images, t texts, r regions, w words, d dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack rows of different lengths: (items, longest, ...), and the mask of what is real.
+
+    >>> pad([torch.tensor([5, 6]), torch.tensor([7])])
+    (tensor([[5, 6],
+            [7, 0]]), tensor([[ True,  True],
+            [ True, False]]))
+    """
+    mask = pad_sequence([row.new_ones(len(row), dtype=torch.bool) for row in rows], True)
+    return pad_sequence(list(rows), True), mask
+
+
+def unpack(values: Tensor, mask: Tensor, fill: float = -torch.inf) -> Tensor:
+    """Put values that were packed by a mask back into their places.
+
+    values: (n, kept), for the places (items, fragments) where `mask` is True, in their order
+    Yields (n, items, fragments), `fill` where the mask is False.
+    """
+    places = values.new_full((len(values), *mask.shape), fill)
+    places[:, mask] = values
+    return places
+
+
+def l2_normalize(embeddings: Tensor) -> Tensor:
+    """Scale to unit length along the last axis: x / (||x|| + 1e-8); a zero vector stays zero."""
+    length: Tensor = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True)
+    return embeddings / (length + 1e-8)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean along the last axis over the entries that the mask keeps."""
+    return values.masked_fill(~mask, 0).sum(dim=-1) / mask.sum(dim=-1)
