@@ -1,0 +1,120 @@
+"""Making a feature store so that it can be interrupted at any moment and continued.
+
+The index is written first without shards, and again when all of them are there. A shard appears
+whole or not at all, covers a fixed part of the plan, and carries what was skipped there. So what
+a killed run made stays, and what remains is known from the files alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from ..batch import Regions
+from ..errors import DataError
+from ..files import sha256, write_atomically
+from .store import INDEX, FeatureStore, Index, Plan, ShardEntry
+
+
+@final
+class StoreWriter:
+    """Writes a store shard by shard into a folder, which is made if need be.
+
+    Raises `DataError` when the folder holds a store with another plan, or anything else.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = Path(folder), plan
+        _check_ids(plan)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink()
+        if (self.folder / INDEX).exists():
+            self._compare(Index.read(self.folder).plan)
+        elif any(self.folder.iterdir()):
+            raise DataError(
+                f"{self.folder} holds files that are no feature store. Choose a new folder."
+            )
+        else:
+            self._write_index(Index(plan=plan))
+
+    def unfinished(self) -> Iterator[tuple[int, range]]:
+        """The shards that are still to be written: their number, and which images they cover."""
+        for number, start in enumerate(range(0, len(self.plan.ids), self.plan.shard_rows)):
+            if not self._path(number).exists():
+                yield number, range(start, min(start + self.plan.shard_rows, len(self.plan.ids)))
+
+    def write(
+        self, number: int, regions: Regions | None, skipped: Mapping[str, str] | None = None
+    ) -> None:
+        """Write one shard: the regions of its images in order, but for those that are skipped.
+
+        Raises `DataError` when a feature is not finite in the type that is stored.
+        """
+        tensors = {}
+        if regions is not None:
+            tensors = {name: tensor.contiguous() for name, tensor in regions.tensors().items()}
+            features = tensors["features"].to(getattr(torch, self.plan.dtype))
+            if not features.isfinite().all():
+                raise DataError(
+                    f"Some features are not finite numbers in {self.plan.dtype} (shard {number}). "
+                    "Check the extractor's weights, or store float32."
+                )
+            tensors["features"] = features
+        metadata = {"skipped": json.dumps(dict(skipped or {}))}
+        write_atomically(self._path(number), save(tensors, metadata))
+
+    def finish(self) -> FeatureStore:
+        """Write the index, now that all shards are there, and open the store.
+
+        Raises `DataError` when every image was skipped.
+        """
+        skipped: dict[str, str] = {}
+        entries = []
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(path, "np") as file:
+                skipped |= json.loads(file.metadata()["skipped"])
+                shape = file.get_slice("features").get_shape() if file.keys() else [0]
+            entries.append((path, shape))
+        shapes = {tuple(shape[1:]) for _, shape in entries if shape[0]}
+        if len(shapes) != 1:
+            raise DataError(
+                f"{self.folder} has features of {len(shapes)} shapes {sorted(shapes)}, not one. "
+                + (f"Mend the pictures: {next(iter(skipped.values()))}" if skipped else "")
+            )
+        shards = tuple(
+            ShardEntry(file=path.name, rows=rows, size=path.stat().st_size, sha256=sha256(path))
+            for path, (rows, *_) in entries
+            if rows
+        )
+        self._write_index(Index(plan=self.plan, shards=shards, skipped=skipped))
+        return FeatureStore.open(self.folder)
+
+    def _compare(self, there: Plan) -> None:
+        names = [*Plan.model_fields]
+        other = [name for name in names if getattr(there, name) != getattr(self.plan, name)]
+        if other:
+            raise DataError(
+                f"{self.folder} holds features that were made from other {' and '.join(other)}. "
+                "Choose another folder, or delete that one to begin again."
+            )
+
+    def _write_index(self, index: Index) -> None:
+        write_atomically(self.folder / INDEX, (index.model_dump_json(indent=1) + "\n").encode())
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.safetensors"
+
+
+def _check_ids(plan: Plan) -> None:
+    if len(set(plan.ids)) != len(plan.ids) or not plan.ids:
+        raise DataError(
+            f"{len(plan.ids):,} images have {len(set(plan.ids)):,} different ids. "
+            "Give one or more images, each with an id of its own."
+        )
