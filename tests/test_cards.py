@@ -243,7 +243,7 @@ def test_how_to_get_says_what_to_do(tmp_path):
     """An unpublished model says how to train it, a published one where it is."""
     shipped, registry = shipped_registry(), read(GOOD, tmp_path)
 
-    assert "zoo train chan-coco.bigru_butd" in shipped.find("chan-coco").how_to_get
+    assert "zoo train chan-coco" in shipped.find("chan-coco").how_to_get
     assert "Comes with the package" in shipped.find("chan-f8k").how_to_get
     assert "org/scan-f30k" in registry.find("scan-f30k").how_to_get
 
