@@ -144,7 +144,7 @@ class MatchingModel(nn.Module):
 
         `zoo.load("local-dir:FOLDER")` reads it again.
         """
-        from .weights import save_model
+        from .saving import save_model
 
         return save_model(self, folder, half=half)
 

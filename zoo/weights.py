@@ -1,4 +1,4 @@
-"""A model as a folder on disk: written whole or not at all, read strictly.
+"""A model as a folder on disk, read strictly.
 
 config.json, model.safetensors, the text files of the encoders (vocab.json, tokenizer files),
 results.json with measured results, README.md as the model's card.
@@ -6,26 +6,34 @@ results.json with measured results, README.md as the model's card.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .config import ModelConfig, build_model, read_config
 from .errors import WeightsError
-from .files import sync_folder, write_atomically
 from .plugins import discover
+from .saving import CARD, CONFIG, RESULTS, WEIGHTS, save_model
 
 if TYPE_CHECKING:
     from .model import MatchingModel
 
-CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "model.safetensors", "results.json", "README.md"
+__all__ = [
+    "CARD",
+    "CONFIG",
+    "RESULTS",
+    "WEIGHTS",
+    "FolderFiles",
+    "load_folder",
+    "load_weights",
+    "read_folder_config",
+    "read_text",
+    "save_model",
+]
+
 LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
 
 
@@ -132,81 +140,3 @@ def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path
             f"{path} does not fit the model's configuration: {shown}{more}. "
             "Use the config.json and the text files that were saved together with these weights."
         )
-
-
-def save_model(
-    model: MatchingModel,
-    folder: str | Path,
-    *,
-    results: Mapping[str, Any] | None = None,
-    card: str | None = None,
-    half: bool = False,
-) -> Path:
-    """Write the model's folder beside its final place, then move it there.
-
-    A folder that was there is replaced as a whole. `half` stores floating point as float16.
-    Raises `WeightsError` for a model that was not built from a configuration or whose weights are
-    not finite, and `DataError` when the disk is full.
-    """
-    if model.config is None:
-        raise WeightsError(
-            "This model was not built from a configuration, so it could not be loaded again. "
-            "Build it with zoo.config.build_model, then save it."
-        )
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    written = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
-        for name, data in _contents(model, model.config, results, card, half).items():
-            write_atomically(written / name, data)
-        written.chmod(0o755)
-        _move(written, folder)
-    finally:
-        shutil.rmtree(written, ignore_errors=True)
-    return folder
-
-
-def _contents(
-    model: MatchingModel,
-    config: ModelConfig,
-    results: Mapping[str, Any] | None,
-    card: str | None,
-    half: bool,
-) -> dict[str, bytes]:
-    from safetensors.torch import save
-
-    files: dict[str, str] = {}
-    for part in (model.image_encoder, model.text_encoder, model.aligner, model.extractor):
-        files |= part.files() if part is not None else {}
-    tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if broken:
-        raise WeightsError(
-            f"{', '.join(broken[:5])} would not be finite when stored"
-            f"{' as float16' if half else ''}. Nothing was written; "
-            f"{'save without half' if half else 'look for the step at which training diverged'}."
-        )
-    contents = {name: text.encode() for name, text in files.items()}
-    contents[CONFIG] = config.to_json().encode()
-    contents[WEIGHTS] = save(tensors, metadata={"format": "pt", "zoo_schema": "1"})
-    if results is not None:
-        contents[RESULTS] = (json.dumps(results, indent=2) + "\n").encode()
-    if card is not None:
-        contents[CARD] = card.encode()
-    return contents
-
-
-def _stored(tensor: Tensor, half: bool) -> Tensor:
-    kept = tensor.detach().to("cpu", copy=True).contiguous()
-    return kept.half() if half and kept.is_floating_point() else kept
-
-
-def _move(written: Path, folder: Path) -> None:
-    if not folder.exists():
-        written.rename(folder)
-    else:
-        replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        folder.rename(replaced)
-        written.rename(folder)
-        shutil.rmtree(replaced)
-    sync_folder(folder.parent)
