@@ -20,7 +20,7 @@ def train(
     overrides: Mapping[str, Any] | Sequence[str] = (),
     features: Path | str | None = None,
 ) -> Path:
-    """Train by a recipe and return the folder of the best model: see `zoo.training.run.train`."""
+    """Train by a recipe; returns the folder of the best model. See `zoo.training.session.train`."""
     try:
         import mmengine  # noqa: F401
     except ImportError as error:
@@ -28,6 +28,6 @@ def train(
             f"Training needs MMEngine, which cannot be imported ({error}). "
             "Install it: pip install 'itm-zoo[train]'"
         ) from error
-    from .run import train as run
+    from .session import train as run
 
     return run(recipe, data, work_dir, resume=resume, overrides=overrides, features=features)

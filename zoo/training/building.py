@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from .. import __version__, components
 from ..batch import Photos, Regions
-from ..config import Features, ModelConfig, Provider, Scoring, build_model
+from ..config import ModelConfig, Provider, build_model
 from ..data.dataset import Dataset
 from ..data.vocabulary import Vocabulary
 from ..errors import InputError
@@ -33,17 +34,7 @@ def build_from(recipe: Recipe, dataset: Dataset, data: Path) -> tuple[MatchingMo
     The vocabulary comes from the captions of `dataset`, the training split, or from a file.
     """
     torch.manual_seed(mix(recipe["seed"], "initial weights"))
-    parts = recipe["model"]
-    config = ModelConfig(
-        name=recipe["name"],
-        method=recipe["method"],
-        plugin=_provider(recipe["plugin"]),
-        features=Features(**parts.pop("features")),
-        scoring=Scoring(**parts.pop("scoring", {})),
-        zoo_version=__version__,
-        **parts,
-    )
-    model = build_model(config, _text_files(recipe, dataset, data))
+    model = build_model(_config(recipe), _text_files(recipe, dataset, data))
     loss: Loss = components.build("loss", recipe["loss"])
     return model, loss
 
@@ -90,6 +81,24 @@ def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
         f"{file}, which the recipe's {key} names, is in none of these places: {looked}. "
         f"Give its path (--set {key}=PATH), or set ZOO_WEIGHTS to the folder that holds it."
     )
+
+
+def _config(recipe: Recipe) -> ModelConfig:
+    whole = {
+        "name": recipe["name"],
+        "method": recipe["method"],
+        "plugin": _provider(recipe["plugin"]),
+        "zoo_version": __version__,
+        **recipe["model"],
+    }
+    try:
+        return ModelConfig.model_validate(whole)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise InputError(
+            f"The recipe's model cannot be built ({'; '.join(faults)}). Correct model in "
+            f"{recipe.path}."
+        ) from error
 
 
 def _provider(plugin: str | None) -> Provider | None:

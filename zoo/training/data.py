@@ -4,6 +4,7 @@ worker processes, and from any position on.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,15 @@ def training_loader(
         collate_fn=Collate(model, dataset, settings["inputs"], seed),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=settings["workers"] > 0,
+        worker_init_fn=_leave_signals_to_the_run,
     )
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A worker ends when the run tells it to, not by the Ctrl-C that the run answers by saving."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

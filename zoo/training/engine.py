@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, InputError
+from ..errors import DataError, InputError, ZooError
 from ..interfaces import Loss, Similarity
 from ..model import MatchingModel
 from .data import TrainingBatch
@@ -142,6 +142,21 @@ class ZooRunner(Runner):  # type: ignore[misc]
         """Put the run where its checkpoint left it; called once everything is built."""
         self.restore(self)
 
+    def build_train_loop(self, loop: Any) -> Any:
+        """As MMEngine builds it; what it refuses is an `InputError`."""
+        with _refused("train_cfg"):
+            return super().build_train_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As MMEngine builds it; what it refuses is an `InputError`."""
+        with _refused("optim_wrapper"):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """As MMEngine builds it; what it refuses is an `InputError`."""
+        with _refused("param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
     def place(self, epoch: int, iteration: int) -> None:
         """Set the position of the training loop."""
         self.train_loop._epoch, self.train_loop._iter = epoch, iteration
@@ -180,6 +195,19 @@ def _submodule(model: MatchingModel, name: str) -> nn.Module:
     if name not in modules:
         raise InputError(f"autocast names {name!r}, no part of the model. {suggest(name, modules)}")
     return modules[name]
+
+
+@contextmanager
+def _refused(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ZooError:
+        raise
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise InputError(
+            f"The recipe's {key} cannot be used ({type(error).__name__}: {error}). "
+            f"Write {key} as MMEngine's documentation shows it."
+        ) from error
 
 
 @contextmanager

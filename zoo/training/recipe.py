@@ -156,6 +156,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     from mmengine.config import Config
 
     try:
+        ast.parse(path.read_text(encoding="utf-8"))  # MMEngine's own error leaves a file open
         settings = Config.fromfile(path, lazy_import=False).to_dict()
         json.dumps(settings)
     except Exception as error:

@@ -1,17 +1,16 @@
-"""One training run from a recipe to an exported model folder."""
+"""One training run: its parts, and what moves between them and the disk."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from ..data.dataset import Dataset, open_dataset
+from ..data.dataset import Dataset
 from ..errors import DataError
 from ..evaluation import evaluate
 from ..model import MatchingModel
@@ -29,43 +28,8 @@ from .data import training_loader
 from .engine import Hook, TrainedPair, ZooRunner
 from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
 from .journal import JournalHook, trim_log
-from .recipe import Recipe, read_recipe
-from .run_folder import RunFolder, fingerprints, run_meta, this_command
-
-
-def train(
-    recipe: Path | str,
-    data: Path | str,
-    work_dir: Path | str,
-    *,
-    resume: bool = False,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
-    features: Path | str | None = None,
-    console: Console | None = None,
-) -> Path:
-    """Train by a recipe and return the folder of the best model, which `zoo.load` reads.
-
-    The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
-    any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
-    bit. Raises `InputError` for a recipe or an option that cannot be used, and `DataError` for
-    data that are missing, a folder that is taken, and a loss that is not finite.
-
-    >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
-    PosixPath('runs/f8k/model')
-    """
-    settings = read_recipe(recipe, overrides)
-    folder = RunFolder(Path(work_dir))
-    console = console or Console(stderr=True)
-    training, dev = _open_data(settings, Path(data), features)
-    data_prints = fingerprints(training, dev)
-    with folder.locked():
-        if folder.open(settings, data_prints, resume=resume):
-            console.print(f"The run in {folder.path} is finished.", highlight=False)
-            return folder.model
-        run = Run(settings, folder, training, dev, Path(data), data_prints, console)
-        folder.begin(settings, data_prints, this_command())
-        run.train()
-        return run.export()
+from .recipe import Recipe
+from .run_folder import RunFolder, run_meta
 
 
 class Run:
@@ -144,14 +108,7 @@ class Run:
         """Write the best model as a model folder and mark the run as finished."""
         best = self.findings.best
         if best:
-            path = self.folder.checkpoints / f"step_{best['step']:08d}"
-            saved = read_checkpoint(path)
-            own = {
-                name.removeprefix("model."): tensor
-                for name, tensor in saved.model.items()
-                if name.startswith("model.")
-            }
-            self.model.load_state_dict(saved.average if saved.average is not None else own)
+            self._load_best(best)
         elif self.average is not None:
             self.model.load_state_dict(self.average.tensors)
         save_model(self.model, self.folder.model, results=self._results())
@@ -166,6 +123,20 @@ class Run:
         evaluation = evaluate(self.model, self.dev)
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
+
+    def _load_best(self, best: Mapping[str, Any]) -> None:
+        path = self.folder.checkpoints / f"step_{best['step']:08d}"
+        try:
+            saved = read_checkpoint(path)
+        except (DataError, OSError) as error:
+            raise DataError(
+                f"The checkpoint of the best epoch, {best['epoch']}, cannot be read: {error} "
+                "Train again in another --work-dir to have that model."
+            ) from error
+        if saved.average is not None:
+            self.model.load_state_dict(saved.average)
+        else:
+            self.pair.load_state_dict(saved.model)
 
     def _results(self) -> dict[str, Any] | None:
         best = self.findings.best
@@ -216,21 +187,3 @@ class Run:
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:
     settings = recipe["average"]
     return Average(model, **settings) if settings else None
-
-
-def _open_data(
-    recipe: Recipe, data: Path, features: Path | str | None
-) -> tuple[Dataset, Dataset | None]:
-    settings = recipe["data"]
-    store = None if features is None else Path(features)
-    training = open_dataset(data, settings["train"], features=store)
-    dev = open_dataset(data, settings["dev"], features=store) if settings["dev"] else None
-    if dev is not None and dev.split == "test":
-        raise DataError(
-            "The recipe selects the best epoch on the test split. Set data.dev to 'dev', or to "
-            "None to keep the last epoch."
-        )
-    if settings["inputs"] == "photos":
-        training = replace(training, features=None)
-        dev = replace(dev, features=None) if dev is not None else None
-    return training, dev

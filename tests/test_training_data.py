@@ -1,0 +1,132 @@
+"""Training batches are a function of seed, epoch and position."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toy_matching as toy
+import torch
+from toy_matching import ToyAligner, ToyImages, ToyTexts
+
+from zoo.data.dataset import open_dataset
+from zoo.errors import DataError, InputError
+from zoo.model import MatchingModel
+from zoo.training.data import Collate, EpochSampler, Sample, TrainingSet, training_loader
+from zoo.training.recipe import DEFAULTS
+from zoo.training.seeds import generator, mix
+
+SETTINGS = DEFAULTS["data"] | {"inputs": "features", "batch_size": 4, "workers": 0}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """22 images with three captions each, and features."""
+    return open_dataset(toy.write_data(tmp_path), "train")
+
+
+@pytest.fixture
+def model():
+    """The toy's parts."""
+    return MatchingModel(ToyImages(), ToyTexts(), ToyAligner())
+
+
+def batches(model, dataset, epoch=0, seen=0, **changes):
+    """Every tensor of the batches of one epoch."""
+    loader = training_loader(model, dataset, SETTINGS | changes, seed=5)
+    loader.sampler.start_at(epoch, seen)
+    return [
+        {**batch.images.tensors("images."), **batch.texts.tensors("texts."), **vars(batch.pairs)}
+        for batch in loader
+    ]
+
+
+def same(ours, theirs):
+    """Whether two lists of batches are equal bit for bit."""
+    return len(ours) == len(theirs) and all(
+        one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+        for one, other in zip(ours, theirs, strict=True)
+    )
+
+
+def test_mixing_depends_on_each_part_and_on_nothing_else():
+    """A seed is the same on each machine and differs where any part does."""
+    assert mix(2022, "iteration", 0) == 430235277408870394
+    assert len({mix(1, 23), mix(12, 3), mix(1, 2, 3), mix("1", 23), mix(1, 24)}) == 5
+    assert np.array_equal(generator(1, "a").random(3), generator(1, "a").random(3))
+
+
+def test_an_epoch_has_each_item_once_in_an_order_of_its_own():
+    """The order is a permutation that differs from epoch to epoch."""
+    sampler = EpochSampler(50, seed=1)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.start_at(epoch)
+        places = list(sampler)
+        assert {one for one, _ in places} == {epoch}
+        orders.append([index for _, index in places])
+    assert sorted(orders[0]) == list(range(50))
+    assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize("by", ["caption", "image"])
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+def test_batches_are_the_same_for_any_number_of_workers(model, dataset, workers, by):
+    """Noise belongs to the item, not to the process that prepares it."""
+    here = batches(model, dataset, by=by, captions_per_image=2)
+    assert same(batches(model, dataset, by=by, captions_per_image=2, workers=workers), here)
+
+
+def test_an_epoch_can_be_entered_in_the_middle(model, dataset):
+    """What is left of an epoch is what would have come."""
+    assert same(batches(model, dataset, seen=8), batches(model, dataset)[2:])
+
+
+def test_noise_differs_between_epochs(model, dataset):
+    """The same item gets other noise in the next epoch."""
+    collate = Collate(model, dataset, "features", seed=5)
+    first, second = (collate([Sample(epoch, 3, (9,))]).images.features for epoch in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_an_image_comes_once_in_a_batch(model, dataset):
+    """Two captions of one image share its row, and count as its matches."""
+    collate = Collate(model, dataset, "features", seed=5)
+    batch = collate([Sample(0, 3, (9,)), Sample(0, 1, (4,)), Sample(0, 3, (10,))])
+    assert batch.pairs.image_ids.tolist() == [3, 1]
+    assert batch.pairs.text_ids.tolist() == [9, 4, 10]
+    assert batch.pairs.matches.tolist() == [[True, False, True], [False, True, False]]
+    assert len(batch.images) == 2
+    assert len(batch.texts) == 3
+
+
+def test_an_image_brings_some_of_its_captions(dataset):
+    """Which captions, is drawn anew each epoch; all of them come in time."""
+    samples = TrainingSet(dataset, by="image", captions_per_image=2, seed=1)
+    drawn = [samples[epoch, 4].captions for epoch in range(12)]
+    assert all(len(set(captions)) == 2 for captions in drawn)
+    assert set().union(*drawn) == {12, 13, 14}
+    assert len(samples) == 22
+    assert len(TrainingSet(dataset, by="caption")) == 66
+
+
+def test_an_image_with_fewer_captions_brings_them_all(dataset):
+    """Asking for more captions than there are is no error."""
+    samples = TrainingSet(dataset, by="image", captions_per_image=9)
+    assert sorted(samples[0, 4].captions) == [12, 13, 14]
+
+
+def test_a_batch_larger_than_the_data_is_an_error(model, dataset):
+    """Otherwise an epoch would have no iteration at all."""
+    with pytest.raises(DataError, match="fewer than one batch of 100. Set data.batch_size=66"):
+        training_loader(model, dataset, SETTINGS | {"batch_size": 100}, seed=0)
+
+
+def test_what_the_data_do_not_have_is_named(model, dataset):
+    """A recipe for photographs needs photographs."""
+    with pytest.raises(DataError, match="has no photographs"):
+        Collate(model, dataset, "photos", seed=0)
+    with pytest.raises(InputError, match=r"data\.inputs is 'pictures'"):
+        Collate(model, dataset, "pictures", seed=0)
+    with pytest.raises(InputError, match=r"data\.by is 'text'"):
+        TrainingSet(dataset, by="text")
