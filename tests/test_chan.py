@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments, Regions
+from zoo.cards import shipped_registry
 from zoo.components import build
 from zoo.errors import InputError
 from zoo.interfaces import Component, Pairs
 from zoo.losses import TripletLoss
 from zoo.ops import l2_normalize
+from zoo.training.recipe import read_recipe
 from zoo_chan.model import CODINGS, POOLINGS, HardAligner, RegionEncoder
 
 # ---------------------------------------------------------------- numbers of the released modules
@@ -215,6 +217,20 @@ def test_gradients_are_finite_beside_padding(coding, pooling):
         assert embedding.grad.abs().sum() > 0
 
 
+def test_word_regions_are_the_similarities_behind_the_codes():
+    """A figure shows them: word by region, -inf where either is padding."""
+    images, texts = ragged(3, 4), ragged(2, 5)
+
+    similarity = HardAligner().word_regions(images, texts)  # (i, t, w, r)
+
+    codes, _ = CODINGS["vha"](images, texts, 1.0)
+    assert similarity.shape == (3, 2, 5, 4)
+    assert_close(similarity.amax(dim=-1), codes)
+    assert (
+        similarity.isfinite().sum(dim=(2, 3)) == images.mask.sum(1)[:, None] * texts.mask.sum(1)
+    ).all()
+
+
 # ----------------------------------------------------------------------------------- image encoder
 
 
@@ -396,3 +412,39 @@ def test_wrong_options_are_refused(make, words):
         make()
 
     assert str(caught.value) == words
+
+
+# ----------------------------------------------------------------------------------------- recipes
+
+RECIPES = ["chan-coco", "chan-coco.bert_butd", "chan-f30k", "chan-f30k.bert_butd"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_the_model_that_the_registry_lists(name):
+    """One name for card and recipe, and the same parts in both."""
+    recipe, card = read_recipe(name), shipped_registry().find(name)
+
+    model = recipe["model"]
+    listed = {part: model[part] for part in card.config}
+
+    assert card.recipe == recipe["name"] == name
+    assert listed == card.config
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_the_settings_of_released_code(name):
+    """Section 7 of the specification, as numbers."""
+    recipe = read_recipe(name)
+    bert = "bert" in name
+
+    assert recipe["optim_wrapper"]["optimizer"] == {
+        "type": "AdamW",
+        "lr": 5e-4,
+        "weight_decay": 1e-4 if bert else 0.01,
+    }
+    assert recipe["optim_wrapper"]["clip_grad"] == {"max_norm": 2.0}
+    assert recipe["data"]["batch_size"] == (128 if bert else 384)
+    assert (recipe["train_cfg"]["max_epochs"], recipe["seed"]) == (25, 2022)
+    assert recipe["param_scheduler"][0]["milestones"] == [15]
+    assert build("loss", recipe["loss"]).margin == 0.05
+    assert recipe["warm_up"] == {"epochs": 1, "negatives": "all"}
