@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import toy_matching as toy
 import torch
-from toy_matching import ToyAligner, ToyImages, ToyTexts
 
+import toy_matching as toy
+from toy_matching import ToyAligner, ToyImages, ToyTexts
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError
 from zoo.model import MatchingModel
@@ -118,7 +118,7 @@ def test_an_image_with_fewer_captions_brings_them_all(dataset):
 
 def test_a_batch_larger_than_the_data_is_an_error(model, dataset):
     """Otherwise an epoch would have no iteration at all."""
-    with pytest.raises(DataError, match="fewer than one batch of 100. Set data.batch_size=66"):
+    with pytest.raises(DataError, match=r"fewer than one batch of 100\. Set data\.batch_size=66"):
         training_loader(model, dataset, SETTINGS | {"batch_size": 100}, seed=0)
 
 

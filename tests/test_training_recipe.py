@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 import toy_matching as toy
 
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
@@ -60,7 +61,7 @@ def test_overrides_may_be_a_mapping(path):
 )
 def test_a_mistyped_override_is_refused_with_the_nearest(path, override, said):
     """No override is silently without effect."""
-    with pytest.raises(InputError, match="not|does") as raised:
+    with pytest.raises(InputError) as raised:
         read_recipe(path, [override])
     assert said in str(raised.value)
 

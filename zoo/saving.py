@@ -76,7 +76,8 @@ def _contents(
         )
     contents = {name: text.encode() for name, text in files.items()}
     contents[CONFIG] = config.to_json().encode()
-    contents[WEIGHTS] = save(tensors, metadata={"format": "pt", "zoo_schema": "1"})
+    # One entry: the order of several is random, and the same weights should give the same file.
+    contents[WEIGHTS] = save(tensors, metadata={"format": "pt"})
     if results is not None:
         contents[RESULTS] = (json.dumps(results, indent=2) + "\n").encode()
     if card is not None:

@@ -1,0 +1,94 @@
+"""A process that has imported everything and forks one training run for each line that it reads.
+
+Each line is JSON: `work_dir`, `recipe`, `data`, `overrides`, and perhaps `seconds` (SIGKILL after
+so long), `operation` (SIGKILL at the n-th file operation on a checkpoint), or `signal` and `after`
+(that signal after so many operations). It answers with the exit status and the number of file
+operations.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+import toy_matching as toy
+from zoo.training.session import train
+
+WATCHED = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
+
+
+def die_at(operation: int | None, pipe: int) -> None:
+    """Count what the run does to its checkpoints, and end it by SIGKILL at that operation."""
+    count = 0
+
+    def audit(event: str, arguments: tuple) -> None:
+        nonlocal count
+        if event in WATCHED and "checkpoints" in str(arguments[0]):
+            count += 1
+            os.write(pipe, b".")
+            if count == operation:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(audit)
+
+
+def run(job: dict, pipe: int) -> int:
+    """The run itself, in a process of its own; its output goes to a file beside the run."""
+    with Path(f"{job['work_dir']}.out").open("a") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    die_at(job.get("operation"), pipe)
+    try:
+        train(
+            job["recipe"],
+            job["data"],
+            job["work_dir"],
+            resume=True,
+            overrides=job.get("overrides", ()),
+        )
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except BaseException:  # noqa: BLE001 - the parent reports it
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def attempt(job: dict) -> dict:
+    """Fork one run, send it the signal that the job asks for, and wait for it."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        os._exit(run(job, write))
+    os.close(write)
+    if "seconds" in job:
+        time.sleep(job["seconds"])
+        os.kill(child, signal.SIGKILL)
+    operations = sum(len(os.read(read, 1)) for _ in range(job.get("after", 0)))
+    if "signal" in job:
+        os.kill(child, job["signal"])
+    operations += sum(len(block) for block in iter(lambda: os.read(read, 65536), b""))
+    _, status = os.waitpid(child, 0)
+    os.close(read)
+    return {"status": os.waitstatus_to_exitcode(status), "operations": operations}
+
+
+def main() -> None:
+    """Answer each line of stdin."""
+    torch.set_num_threads(1)
+    toy.register()
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        print(json.dumps(attempt(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
