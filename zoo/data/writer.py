@@ -21,6 +21,15 @@ from ..errors import DataError
 from ..files import sha256, write_atomically
 from .store import INDEX, FeatureStore, Index, Plan, ShardEntry
 
+_PLAN_WORDS = {
+    "ids": "other images",
+    "sizes": "other contents of the images' files",
+    "extractor": "other settings of the extractor",
+    "weights": "other weights",
+    "dtype": "another dtype",
+    "shard_rows": "another size of shards",
+}
+
 
 @final
 class StoreWriter:
@@ -83,10 +92,12 @@ class StoreWriter:
                 shape = file.get_slice("features").get_shape() if file.keys() else [0]
             entries.append((path, shape))
         shapes = {tuple(shape[1:]) for _, shape in entries if shape[0]}
-        if len(shapes) != 1:
+        if not shapes:
+            raise DataError(f"No picture could be read. The first: {next(iter(skipped.values()))}")
+        if len(shapes) > 1:
             raise DataError(
-                f"{self.folder} has features of {len(shapes)} shapes {sorted(shapes)}, not one. "
-                + (f"Mend the pictures: {next(iter(skipped.values()))}" if skipped else "")
+                f"Shards in {self.folder} have features of different shapes: {sorted(shapes)}. "
+                "Use an extractor that gives every image the same number of regions."
             )
         shards = tuple(
             ShardEntry(file=path.name, rows=rows, size=path.stat().st_size, sha256=sha256(path))
@@ -97,11 +108,14 @@ class StoreWriter:
         return FeatureStore.open(self.folder)
 
     def _compare(self, there: Plan) -> None:
-        names = [*Plan.model_fields]
-        other = [name for name in names if getattr(there, name) != getattr(self.plan, name)]
+        other = [
+            words
+            for name, words in _PLAN_WORDS.items()
+            if getattr(there, name) != getattr(self.plan, name)
+        ]
         if other:
             raise DataError(
-                f"{self.folder} holds features that were made from other {' and '.join(other)}. "
+                f"{self.folder} holds features that were made with {' and '.join(other)}. "
                 "Choose another folder, or delete that one to begin again."
             )
 

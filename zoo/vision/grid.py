@@ -60,6 +60,10 @@ class GridExtractor(Extractor):
         self.register_buffer("pooling", _pooling(intervals), persistent=False)
         self.register_buffer("shares", _shares(intervals), persistent=False)
 
+    def extra_repr(self) -> str:
+        """The settings that features depend on."""
+        return f"size={self.size}"
+
     def load_backbone(self, path: Path) -> None:
         """Take the backbone's published weights. Raises `WeightsError` if it is another file."""
         self.backbone.load_state_dict(convert(path))

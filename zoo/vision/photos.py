@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import InputError
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 PIXEL_LIMIT = 50_000_000
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _one_at_a_time = threading.Lock()
 
 
@@ -42,17 +54,24 @@ def open_photo(photo: Any) -> Image.Image:
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise InputError(f"{name} cannot be opened ({error.strerror}). Check the path.") from error
     except Exception as error:  # a decoder raises whatever the damaged bytes lead it to
-        reason = str(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "unknown format" if unknown else str(error) or type(error).__name__
         raise InputError(
             f"{name} cannot be read as a picture ({reason}). "
             f"Give an undamaged file, one of {', '.join(FORMATS)}."
         ) from error
 
 
-def _open(path: str | os.PathLike[str]) -> Image.Image:
-    # Pillow warns of a size that we refuse; warning filters are shared by all threads.
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Of sizes that we refuse, and of damaged notes of a camera; filters are shared by threads."""
     with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _open(path: str | os.PathLike[str]) -> Image.Image:
+    with _without_warnings():
         return Image.open(path, formats=FORMATS)
 
 
@@ -65,27 +84,40 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
             f"{name} has no pixels ({width} x {height}). Give a picture that has some."
         )
     image.load()
-    return _rgb(ImageOps.exif_transpose(image))
+    turn = _TURNS.get(_orientation(image))
+    return _rgb(image if turn is None else image.transpose(turn))
+
+
+def _orientation(image: Image.Image) -> Any:
+    """As the camera noted it; 1, upright, when the note is damaged."""
+    with _without_warnings():
+        try:
+            return image.getexif().get(ExifTags.Base.Orientation, 1)
+        except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+            return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bit(image)
     elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
     return image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey values of a wider kind, scaled from the smallest usual range that holds them all."""
-    values = np.asarray(image, dtype=np.float64)
+    values = np.array(image, dtype=np.float32)
     ranges = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
     low, high = values.min(), values.max()
     top = next((top for top in ranges if low >= 0 and high <= top), None)
     if top is None:
         raise ValueError(f"its grey values go from {low:g} to {high:g}, not from 0 to {ranges[-1]}")
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+    values *= 255 / top
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _too_large(name: str, size: str) -> InputError:
