@@ -24,3 +24,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is absent (set ZOO_SHARED_DATA to a folder with it)")
     return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command of `zoo` in this process; gives its exit status, stdout and stderr."""
+    from zoo.cli import main
+
+    def run_command(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """An untrained model that reads photographs, on disk."""
+    from photo_models import photo_model
+
+    return photo_model().save(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> Path:
+    """The photographs of the demo as a data set: six images with two captions each."""
+    from photo_models import write_data
+
+    return write_data(tmp_path_factory.mktemp("data") / "six")
