@@ -1,0 +1,50 @@
+"""The application: options that stand before the command, and the commands in their order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import catalogue, demonstration, extraction, matching, measuring, training
+
+app = typer.Typer(
+    name="zoo",
+    help="Image-text matching models: load, score, train and evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. Also: ZOO_DEBUG=1.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Image-text matching models: load, score, train and evaluate."""
+    del version
+    context.obj.debug = context.obj.debug or debug
+
+
+app.command("demo")(demonstration.demo)
+app.command("list")(catalogue.list_models)
+app.command("info")(catalogue.info)
+app.command("plugins")(catalogue.plugins)
+app.command("score")(matching.score)
+app.command("extract")(extraction.extract)
+app.command("train")(training.train)
+app.command("evaluate")(measuring.evaluate)

@@ -1,0 +1,55 @@
+"""How the command line tells what went wrong: one message, no traceback unless it is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..errors import ZooError
+
+EXTRAS = {"mmengine": "train", "cv2": "train", "transformers": "text"}
+"""Packages that only some commands need, and the extra that installs them."""
+
+
+@dataclass
+class Settings:
+    """How the program was called, and what the options before the command set."""
+
+    arguments: Sequence[str] = ()
+    debug: bool = field(default_factory=lambda: os.environ.get("ZOO_DEBUG", "") not in ("", "0"))
+
+
+def report(error: Exception, settings: Settings) -> int:
+    """Say on stderr what went wrong; with `debug`, with the traceback. The exit status."""
+    if isinstance(error, BrokenPipeError):
+        drop_output()
+        return 1
+    if settings.debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {_message(error)}\n")
+    return 1
+
+
+def drop_output() -> None:
+    """Send the rest of stdout nowhere: whoever read it has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, ZooError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return (
+            f"This needs {error.name}, which is not installed. "
+            f"Install it: pip install 'itm-zoo[{EXTRAS[error.name]}]'"
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}. Check the path and who may use it."
+    lines = str(error).strip().splitlines() or ["no message"]
+    return (
+        f"{type(error).__name__}: {lines[0]}. This is a fault of the zoo, not yours; "
+        "`zoo --debug COMMAND ...` shows the traceback to report."
+    )

@@ -1,0 +1,56 @@
+"""How a command reads the name of a model: from the registry, or a folder on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model import MatchingModel
+
+
+def model_name(given: str) -> str:
+    """What `zoo.load` takes: a path becomes `local-dir:PATH`, anything else stays as it is.
+
+    A word without a slash is a folder only if it is no registered name: write ./chan-f8k for a
+    folder that is called like a model.
+    """
+    from ..loading import list_models
+
+    if ":" in given and not Path(given).is_dir():
+        return given
+    written_as_path = "/" in given or "\\" in given
+    if written_as_path or (Path(given).is_dir() and given not in list_models()):
+        return f"local-dir:{given}"
+    return given
+
+
+def model_folder(given: str) -> Path:
+    """The folder that holds a model's files, for a name from the registry or a path.
+
+    Raises `WeightsError` for a registered model without one.
+    """
+    from ..errors import WeightsError
+    from ..loading import info
+
+    name = model_name(given)
+    if name.startswith("local-dir:"):
+        return Path(name.removeprefix("local-dir:"))
+    card = info(name)
+    if card.folder is None:
+        raise WeightsError(f"{card.name} is {card.status}. {card.how_to_get}")
+    return card.folder
+
+
+def load_model(given: str, device: str = "cpu") -> MatchingModel:
+    """Load a model by registry name, path or `local-dir:PATH`."""
+    from ..loading import load
+
+    return load(model_name(given), device=device)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of registered models that begin so, for the shell's completion."""
+    from ..loading import list_models
+
+    return [name for name in list_models() if name.startswith(incomplete)]
