@@ -11,8 +11,10 @@ from torch import nn
 
 from zoo.batch import Fragments, Regions, Tokens
 from zoo.interfaces import Aligner, ImageEncoder, Similarity, TextEncoder
+from zoo.model import MatchingModel
 from zoo.ops import l2_normalize, pad
 from zoo.plugins import component_table
+from zoo.training.data import Sample
 
 REGIONS, DIM = 3, 6
 
@@ -144,3 +146,13 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
     path = folder / "toy.py"
     path.write_text(text)
     return path
+
+
+def make_model() -> MatchingModel:
+    """The toy's parts, without a configuration."""
+    return MatchingModel(ToyImages(), ToyTexts(), ToyAligner())
+
+
+def samples(count: int) -> list[Sample]:
+    """The first images with their first captions."""
+    return [Sample(0, row, (3 * row,)) for row in range(count)]

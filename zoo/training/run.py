@@ -49,7 +49,9 @@ class Run:
         self.training, self.meta = training, run_meta(recipe, data_prints)
         self.model, self.loss = build_from(recipe, training, data)
         self.resumed = newest_checkpoint(folder.checkpoints, self._warn)
-        if self.resumed is None:
+        if self.resumed is not None:
+            folder.check_same(self.resumed.meta, recipe, data_prints)
+        else:
             initialize(self.model, recipe, training, data)
         self.pair = TrainedPair(self.model, self.loss, recipe["autocast"])
         self.pair.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -91,7 +93,6 @@ class Run:
         if saved is None:
             trim_log(self.folder.log, 0)
             return
-        self.folder.check_same(saved.meta, self.recipe, self.meta["data"])
         state = saved.state
         self.pair.load_state_dict(saved.model)
         runner.optim_wrapper.load_state_dict(state["optimizer"])

@@ -1,0 +1,360 @@
+"""A run from a recipe to a model folder."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("mmengine", reason="training needs the extra 'train'")
+
+from rich.console import Console
+
+import toy_matching as toy
+from zoo.data.dataset import open_dataset
+from zoo.errors import DataError, InputError, ZooError
+from zoo.evaluation import evaluate
+from zoo.losses import MixedLoss
+from zoo.training import hooks
+from zoo.training.average import Average
+from zoo.training.checkpoint import list_checkpoints, read_checkpoint
+from zoo.training.data import Collate
+from zoo.training.engine import GroupByPrefix, TrainedPair
+from zoo.training.hooks import AverageHook, WarmUpHook
+from zoo.training.session import train
+from zoo.weights import load_folder
+
+
+class CrashError(Exception):
+    """What ends a run in these tests."""
+
+
+@pytest.fixture(autouse=True)
+def _toy() -> None:
+    toy.register()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Trains the toy recipe in tmp_path/run; keeps what was said in `run.said`."""
+    recipe, data = toy.write_recipe(tmp_path), toy.write_data(tmp_path / "data")
+
+    def start(*overrides, resume=False, recipe=recipe, work_dir="run", **options):
+        console = Console(file=io.StringIO(), width=200)
+        try:
+            return train(
+                recipe,
+                data,
+                tmp_path / work_dir,
+                resume=resume,
+                overrides=list(overrides),
+                console=console,
+                **options,
+            )
+        finally:
+            start.said = console.file.getvalue()
+
+    start.data, start.recipe, start.folder = data, recipe, tmp_path / "run"
+    return start
+
+
+def crash_at(monkeypatch, iteration):
+    """Let the next run end after that many iterations."""
+
+    def crash(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == iteration:
+            raise CrashError
+        return update(self, runner, batch_idx, data_batch, outputs)
+
+    update = AverageHook.after_train_iter
+    monkeypatch.setattr(AverageHook, "after_train_iter", crash)
+
+
+def weights(folder):
+    """The exported weights."""
+    return load_folder(folder).state_dict()
+
+
+def equal(ours, theirs):
+    """Whether two states are equal bit for bit."""
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_a_run_ends_in_a_model_that_loads(run):
+    """The folder has the best epoch's averaged weights, and the dev figures that chose it."""
+    folder = run()
+    record = json.loads((run.folder / "run.json").read_text())
+    best = read_checkpoint(run.folder / "checkpoints" / f"step_{record['best']['step']:08d}")
+    assert equal(weights(folder), best.average)
+    results = json.loads((folder / "results.json").read_text())
+    measured = evaluate(load_folder(folder), open_dataset(run.data, "dev"))
+    assert results["metrics"] == measured.to_json()["metrics"]
+    assert results["split"] == "dev"
+    assert results["data_fingerprint"] == measured.data_fingerprint
+    assert results["seed"] == 7
+
+
+def test_the_record_of_a_run_says_how_it_was_made(run):
+    """Command, recipe as written and as used, versions, data, seed, times."""
+    run("train_cfg.max_epochs=1")
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["recipe_text"] == toy.RECIPE
+    assert record["recipe"]["train_cfg"]["max_epochs"] == 1
+    assert record["data"] == {
+        split: open_dataset(run.data, split).fingerprint for split in ("train", "dev")
+    }
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["finished"] >= record["started"]
+    assert record["command"]
+
+
+def test_the_log_has_a_line_for_every_report(run):
+    """Loss and learning rate each few iterations, dev figures each epoch; nothing twice."""
+    run("train_cfg.max_epochs=2")
+    lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if line["kind"] == "train"] == [2, 4, 6, 8, 10]
+    assert [line["epoch"] for line in lines if line["kind"] == "dev"] == [1, 2]
+    assert "epoch 2 dev" in run.said
+    assert "rsum" in run.said
+
+
+def test_the_best_epoch_is_exported_not_the_last(run, monkeypatch):
+    """Selection is by rsum on dev, and keeps its checkpoint while later ones come and go."""
+    rsums = iter([3.0, 9.0, 5.0, 4.0])
+    measure = hooks.SelectionHook.after_train_epoch
+
+    def measured(self, runner):
+        rsum, real = next(rsums), self.measure
+        self.measure = lambda: real() | {"rsum": rsum}
+        measure(self, runner)
+        self.measure = real
+
+    monkeypatch.setattr(hooks.SelectionHook, "after_train_epoch", measured)
+    folder = run()
+    steps = [int(path.name[5:]) for path in list_checkpoints(run.folder / "checkpoints")]
+    assert steps == [10, 18, 20]
+    best = read_checkpoint(run.folder / "checkpoints" / "step_00000010")
+    assert equal(weights(folder), best.average)
+
+
+def test_without_dev_the_last_epoch_is_exported(run):
+    """Then there is nothing to choose by, and no results."""
+    folder = run("data.dev=None")
+    last = read_checkpoint(list_checkpoints(run.folder / "checkpoints")[-1])
+    assert equal(weights(folder), last.average)
+    assert not (folder / "results.json").exists()
+
+
+def test_without_averaging_the_weights_themselves_are_exported(run):
+    """`average=None` leaves no mean anywhere."""
+    folder = run("average=None", "train_cfg.max_epochs=1")
+    last = read_checkpoint(list_checkpoints(run.folder / "checkpoints")[-1])
+    assert last.average is None
+    assert equal({f"model.{k}": v for k, v in weights(folder).items()}, dict(last.model))
+
+
+@pytest.mark.parametrize("iteration", [2, 4, 5, 8, 11, 20])
+def test_a_run_that_crashed_goes_on_where_it_was(run, monkeypatch, iteration):
+    """Before the first checkpoint, within an epoch, at its end: the end is the same."""
+    straight = weights(run(work_dir="straight"))
+    with monkeypatch.context() as patch:
+        crash_at(patch, iteration)
+        with pytest.raises(CrashError):
+            run()
+    assert equal(weights(run(resume=True)), straight)
+
+
+def test_a_damaged_checkpoint_is_passed_over(run, monkeypatch):
+    """One flipped bit: a line says so, the one before is used, and the end is the same."""
+    straight = weights(run(work_dir="straight"))
+    with monkeypatch.context() as patch:
+        crash_at(patch, 11)
+        with pytest.raises(CrashError):
+            run()
+    newest = list_checkpoints(run.folder / "checkpoints")[-1] / "train_state.pt"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    assert equal(weights(run(resume=True)), straight)
+    assert "step_00000010 is passed over" in run.said
+    assert "resumed at epoch 2, iteration 9" in run.said
+
+
+def test_the_log_of_a_resumed_run_has_nothing_twice(run, monkeypatch):
+    """What came after the checkpoint is dropped, for it comes again."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(CrashError):
+            run()
+    with (run.folder / "log.jsonl").open("a") as file:
+        file.write('{"kind": "tra')
+    run(resume=True)
+    lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if line["kind"] == "train"] == list(range(2, 21, 2))
+
+
+def test_a_run_is_not_started_over_another(run, monkeypatch):
+    """A folder with a run in it needs --resume, or another name."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 4)
+        with pytest.raises(CrashError):
+            run()
+    with pytest.raises(DataError, match=r"holds an unfinished run.*--resume"):
+        run()
+    folder = run(resume=True)
+    with pytest.raises(DataError, match=r"holds a finished run\. Choose another --work-dir\."):
+        run()
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert run(resume=True) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_run_is_not_resumed_with_other_settings(run, monkeypatch, record):
+    """Settings that change the weights are named, whether run.json is there or not."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 7)
+        with pytest.raises(CrashError):
+            run()
+    if not record:
+        (run.folder / "run.json").unlink()
+    with pytest.raises(InputError, match=r"train_cfg\.max_epochs: was 4, is 6"):
+        run("train_cfg.max_epochs=6", resume=True)
+    run("data.workers=1", resume=True)
+
+
+def test_a_run_is_not_resumed_on_other_data(run, monkeypatch):
+    """Other captions are other data."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 7)
+        with pytest.raises(CrashError):
+            run()
+    captions = run.data / "train_caps.txt"
+    captions.write_text(captions.read_text().replace("dog", "cow"))
+    with pytest.raises(InputError, match="the train data: fingerprint was"):
+        run(resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(run):
+    """The error names the iteration, and the weights before it are safe."""
+    with pytest.raises(DataError, match=r"(gradient|loss) is nan at iteration \d+"):
+        run("optim_wrapper.optimizer.lr=1e30", "optim_wrapper.optimizer.type=SGD")
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(run, monkeypatch):
+    """Even where the loss is finite: before the update, not after."""
+    forward = toy.ToyImages.forward
+
+    def poisoned(self, batch):
+        if self.training:
+            self.project.weight.register_hook(lambda grad: grad * torch.nan)
+        return forward(self, batch)
+
+    monkeypatch.setattr(toy.ToyImages, "forward", poisoned)
+    with pytest.raises(DataError, match="norm of the gradient is nan at iteration 0"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optim_wrapper.optimizer.type=AdamX", "optim_wrapper cannot be used"),
+        ("param_scheduler.0.type=LinearX", "param_scheduler cannot be used"),
+        ("train_cfg.max_epochs=1.5", "train_cfg cannot be used"),
+        ("optim_wrapper.paramwise_cfg={'txt_encoder': {'lr_mult': 0.1}}", "Did you mean 'text_enc"),
+        ("autocast=['image_encodr']", "Did you mean 'image_encoder'"),
+        ("warm_up={'epochs': 1, 'negative': 'all'}", "has no such attribute"),
+        ("loss.margn=1", "Did you mean 'loss.margin'"),
+        ("model.features.dim=x", "features.dim"),
+        ("data.dev=test", "must not see a test split"),
+        ("data.inputs=photos", "has no photographs"),
+        ("initial_weights.extractor=absent.npz", "the model has none|in none of these places"),
+        ("plugin=chann", "is not installed"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_an_error_that_names_it(run, override, said):
+    """And it comes before anything is trained."""
+    with pytest.raises(ZooError, match=said):
+        run(override)
+    assert not list_checkpoints(run.folder / "checkpoints")
+
+
+def test_features_and_photographs_at_once_are_refused(run, tmp_path):
+    """A recipe for photographs would silently not read the features."""
+    with pytest.raises(InputError, match="Leave the features out"):
+        run("data.inputs=photos", features=tmp_path)
+
+
+def test_the_warm_up_changes_every_loss_that_has_the_attribute():
+    """A mixed loss is reached inside; after the warm-up each part has its own value again."""
+    kinds = ("hardest", "all")
+    loss = MixedLoss([{"type": "triplet", "negatives": kind} for kind in kinds])
+    hook = WarmUpHook(loss, epochs=1, negatives="all")
+    seen = []
+    for epoch in (0, 1):
+        hook.before_train_epoch(type("Runner", (), {"epoch": epoch}))
+        seen.append([part.negatives for part in loss.losses])
+    assert seen == [["all", "all"], ["hardest", "all"]]
+
+
+def test_the_average_follows_by_hand():
+    """Momentum begins at 1/10 and grows to its limit: 0 -> 0.9 -> 0.9 + 9/11 * 1.1, by hand."""
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    average = Average(module, momentum=0.99)
+    for value in (1.0, 2.0):
+        torch.nn.init.constant_(module.weight, value)
+        average.update()
+    assert average.tensors["weight"].item() == pytest.approx(0.9 + 9 / 11 * (2 - 0.9))
+    with average.applied():
+        assert module.weight.item() == average.tensors["weight"].item()
+    assert module.weight.item() == 2.0
+
+
+def test_groups_follow_the_beginning_of_a_name():
+    """The longest prefix decides the rate; biases are not decayed; frozen parameters are out."""
+    model = toy.make_model()
+    model.image_encoder.project.bias.requires_grad_(False)
+    pair = TrainedPair(model, MixedLoss([{"type": "contrastive", "learnable": True}]))
+    prefixes = {
+        "text_encoder": {"lr_mult": 0.5},
+        "text_encoder.embed": {"lr_mult": 0.1, "decay_mult": 2},
+        "flat_decay_mult": 0.0,
+    }
+    optimizer = {"type": "AdamW", "lr": 1.0, "weight_decay": 0.1}
+    wrapper = GroupByPrefix({"optimizer": optimizer}, prefixes)(pair)
+    found = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in wrapper.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert found == {
+        id(model.image_encoder.project.weight): (1.0, 0.1),
+        id(model.text_encoder.embed.weight): (0.1, 0.2),
+        id(next(pair.loss.parameters())): (1.0, 0.0),
+    }
+
+
+def test_autocast_computes_a_part_in_half_precision_and_returns_float(run):
+    """Only in training, only the parts that are named, and the loss in float32."""
+    model = toy.make_model()
+    dataset = open_dataset(run.data, "train")
+    batch = Collate(model, dataset, "features", 0)(toy.samples(4))
+    seen = {}
+    for name in ("image_encoder.project", "text_encoder.embed"):
+        model.get_submodule(name).register_forward_hook(
+            lambda _, __, out, name=name: seen.update({name: out.dtype})
+        )
+    losses = {}
+    for parts in ([], ["image_encoder.project"]):
+        pair = TrainedPair(model.eval(), MixedLoss([{"type": "contrastive"}]), parts)
+        losses[len(parts)] = pair(batch)
+    assert seen == {
+        "image_encoder.project": torch.bfloat16,
+        "text_encoder.embed": torch.float32,
+    }
+    assert losses[1].dtype == torch.float32
+    assert losses[0] != losses[1]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=0.02)
