@@ -12,8 +12,6 @@ from . import components
 from .errors import WeightsError
 from .model import MatchingModel
 
-SCHEMA_VERSION = 1
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -46,7 +44,7 @@ class Scoring(_Strict):
 class ModelConfig(_Strict):
     """The content of config.json. Components are `{"type": name, **arguments}`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str
     method: str
     plugin: Provider | None = None

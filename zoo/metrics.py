@@ -24,7 +24,7 @@ def first_match_rank(scores: Tensor, matches: Tensor) -> Tensor:
     _check(scores, matches)
     ranks = [
         _ranks(block, found)
-        for block, found in zip(scores.split(ROWS), matches.split(ROWS), strict=True)
+        for block, found in zip(torch.split(scores, ROWS), torch.split(matches, ROWS), strict=True)
     ]
     return torch.cat(ranks)
 
@@ -40,7 +40,7 @@ def _check(scores: Tensor, matches: Tensor) -> None:
             f"Scores of shape {tuple(scores.shape)} and matches of shape {tuple(matches.shape)} "
             "do not fit. Give both as (queries, candidates), with at least one of each."
         )
-    finite = torch.stack([block.isfinite().all(dim=1).all() for block in scores.split(ROWS)])
+    finite = torch.stack([block.isfinite().all(dim=1).all() for block in torch.split(scores, ROWS)])
     if not finite.all():
         row, column = (~scores.isfinite()).nonzero()[0].tolist()
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -62,11 +62,8 @@ class MatchingModel(nn.Module):
         Raises `InputError` for items that are neither, for one picture where several are meant,
         and for pictures when the model reads features only.
         """
-        if isinstance(items, (str, os.PathLike)) or _is_picture(items):
-            raise InputError(
-                f"One picture was given ({items!r}) where a list is wanted. Put it into a list."
-            )
-        if not isinstance(items, (Batch, Tensor)) and len(items) and _is_picture(items[0]):
+        _refuse_bad_list(items, "images")
+        if not isinstance(items, Batch) and _is_picture(items[0]):
             if self.extractor is None:
                 raise InputError(
                     f"{self._name} reads region features and has no extractor for pictures. "
@@ -76,7 +73,7 @@ class MatchingModel(nn.Module):
             return self.extractor.prepare(items, noise)
         return self.image_encoder.prepare(items, noise)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_images(
         self, images: Any, *, batch_size: int = 32, advance: Advance | None = None
     ) -> Batch:
@@ -89,7 +86,7 @@ class MatchingModel(nn.Module):
         blocks = list(self.encode_image_blocks(images, batch_size, advance))
         return type(blocks[0]).join(blocks)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_texts(
         self, captions: Sequence[str], *, batch_size: int = 256, advance: Advance | None = None
     ) -> Batch:
@@ -97,33 +94,20 @@ class MatchingModel(nn.Module):
 
         Raises `InputError` for a single string, an empty list, and what is not text.
         """
-        if isinstance(captions, str):
-            raise InputError(
-                f"One string was given ({captions[:40]!r}) where a list is wanted. "
-                "Put it into a list: [text]."
-            )
-        _refuse_empty(captions, "captions")
-        blocks = []
-        for start in range(0, len(captions), batch_size):
-            prepared = self.text_encoder.prepare(captions[start : start + batch_size])
-            blocks.append(self._in_evaluation(self.text_encoder, prepared.to(self.device)))
-            if advance is not None:
-                advance(len(prepared))
+        _refuse_bad_list(captions, "captions")
+        prepared = self.text_encoder.prepare(captions)
+        blocks = self._encode_blocks(self.text_encoder, prepared.split(batch_size), advance)
         return type(blocks[0]).join(blocks)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_image_blocks(
         self, images: Any, batch_size: int = 32, advance: Advance | None = None
     ) -> list[Batch]:
         """As `encode_images`, but as the blocks that were encoded together."""
-        _refuse_empty(images, "images")
-        blocks: list[Batch] = []
-        for start in range(0, len(images), batch_size):
-            prepared = self.prepare_images(images[start : start + batch_size]).to(self.device)
-            blocks.append(self._in_evaluation(self._encode_prepared, prepared))
-            if advance is not None:
-                advance(len(prepared))
-        return blocks
+        _refuse_bad_list(images, "images")
+        return self._encode_blocks(
+            self._encode_prepared, self._prepared(images, batch_size), advance
+        )
 
     def score(self, images: Batch, texts: Batch, *, advance: Advance | None = None) -> Tensor:
         """Scores of every encoded image with every encoded text: (images, texts), float32, CPU.
@@ -167,12 +151,30 @@ class MatchingModel(nn.Module):
         encoded: Batch = self.image_encoder(images)
         return encoded
 
-    def _in_evaluation(self, encode: Callable[[Any], Batch], prepared: Batch) -> Batch:
+    def _prepared(self, images: Any, size: int) -> Iterator[Photos | Regions]:
+        """Prepared blocks of images: pictures opened block by block, features checked at once."""
+        if isinstance(images, Batch) or not _is_picture(images[0]):
+            yield from self.prepare_images(images).split(size)
+            return
+        for start in range(0, len(images), size):
+            yield self.prepare_images(images[start : start + size])
+
+    def _encode_blocks(
+        self,
+        encode: Callable[[Any], Batch],
+        prepared: Iterable[Batch],
+        advance: Advance | None,
+    ) -> list[Batch]:
         """Encode without dropout, whatever mode the model is in."""
         training = self.training
         self.eval()
         try:
-            return encode(prepared)
+            blocks = []
+            for block in prepared:
+                blocks.append(encode(block.to(self.device)))
+                if advance is not None:
+                    advance(len(block))
+            return blocks
         finally:
             self.train(training)
 
@@ -183,6 +185,11 @@ def _is_picture(item: Any) -> bool:
     return any(kind.__module__.split(".")[0] == "PIL" for kind in type(item).__mro__)
 
 
-def _refuse_empty(items: Any, what: str) -> None:
+def _refuse_bad_list(items: Any, what: str) -> None:
+    if isinstance(items, (str, os.PathLike)) or _is_picture(items):
+        raise InputError(
+            f"One item was given ({str(items)[:60]!r}) where a list of {what} is wanted. "
+            "Put it into a list."
+        )
     if len(items) == 0:
         raise InputError(f"There are no {what} to encode. Give at least one.")

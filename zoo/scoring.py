@@ -13,7 +13,7 @@ from .errors import InputError
 from .interfaces import Aligner
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_all(
     aligner: Aligner[Any, Any],
     images: Sequence[Batch],

@@ -1,0 +1,115 @@
+"""What a user does with a model: encode, score, and read what went wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny import CAPTIONS, FEATURES, tiny_model
+from torch.testing import assert_close
+
+from zoo import Regions
+from zoo.errors import InputError
+
+
+@pytest.fixture
+def model():
+    """A small CHAN."""
+    return tiny_model()
+
+
+def test_scoring_in_blocks_changes_no_number(model):
+    """Bounded memory is free."""
+    images = model.encode_images(torch.randn(7, 5, FEATURES))
+    texts = model.encode_texts(CAPTIONS)
+    whole = model.score(images, texts)
+
+    model.image_block, model.text_block = 2, 3
+
+    assert whole.shape == (7, 4)
+    assert_close(model.score(images, texts), whole)
+
+
+def test_features_come_in_four_forms(model):
+    """A tensor, an array, a list of arrays, and the record."""
+    features = torch.randn(3, 5, FEATURES)
+    forms = [
+        features,
+        features.numpy(),
+        [row.numpy() for row in features],
+        Regions(features, torch.ones(3, 5, dtype=torch.bool)),
+    ]
+
+    for form in forms:
+        encoded = model.encode_images(form)
+        assert_close(encoded.embeddings, model.encode_images(features).embeddings)
+
+
+def test_encoding_in_batches_changes_no_number(model):
+    """Captions of several lengths, images of several numbers of regions."""
+    images = [np.random.default_rng(n).normal(size=(n, FEATURES)) for n in (1, 5, 3)]
+
+    for size in (1, 2):
+        few = model.encode_images(images, batch_size=size).embeddings
+        assert_close(few, model.encode_images(images).embeddings, atol=1e-6, rtol=1e-5)
+        few = model.encode_texts(CAPTIONS, batch_size=size).embeddings
+        assert_close(few, model.encode_texts(CAPTIONS).embeddings, atol=1e-6, rtol=1e-5)
+
+
+def test_encoding_leaves_the_mode_as_it_was(model):
+    """Dropout is off while encoding, and on again afterwards."""
+    model.train()
+    model.encode_texts(CAPTIONS)
+
+    assert model.training
+    assert model.text_encoder.training
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ("beach.jpg", r"One item was given \('beach.jpg'\) where a list of images is wanted"),
+        ([], "There are no images to encode"),
+        (["beach.jpg"], "chan-tiny reads region features and has no extractor for pictures"),
+        (torch.zeros(2, 5, 7), r"\(5, 7\)|\(2, 5, 7\)"),
+        ([np.full((2, FEATURES), np.nan)], "features of image 0 hold NaN"),
+        ([np.ones((2, FEATURES))] * 40 + [np.zeros((0, FEATURES))], "Image 40 has no regions"),
+        ([object()], "Image 0 is a object"),
+    ],
+)
+def test_bad_images_are_refused_by_their_position(model, items, message):
+    """What was found, and what to pass instead."""
+    with pytest.raises(InputError, match=message):
+        model.encode_images(items)
+
+
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        ("a dog", r"One item was given \('a dog'\) where a list of captions is wanted"),
+        ([], "There are no captions"),
+        (["a dog", ""], "Caption 1"),
+        (["a dog", 3], "Caption 1"),
+    ],
+)
+def test_bad_captions_are_refused_by_their_position(model, captions, message):
+    """An empty caption has no words to compare."""
+    with pytest.raises(InputError, match=message):
+        model.encode_texts(captions)
+
+
+def test_a_score_that_is_not_finite_names_its_pair(model):
+    """Broken weights cannot pass for a ranking."""
+    images = model.encode_images(torch.randn(3, 5, FEATURES))
+    images.embeddings[2] = torch.nan
+
+    with pytest.raises(InputError, match="The score of image 2 with text 0 is nan"):
+        model.score(images, model.encode_texts(CAPTIONS))
+
+
+def test_progress_is_told_item_by_item(model):
+    """A caller can draw a bar."""
+    seen = []
+    model.encode_images(torch.randn(5, 5, FEATURES), batch_size=2, advance=seen.append)
+
+    assert seen == [2, 2, 1]
