@@ -24,16 +24,14 @@ class Site:
     def add(
         self, name: str, source: str | None = GOOD, *, entry: str = "", point: str = ""
     ) -> None:
-        """Install the distribution `itm-zoo-NAME` whose plugin is the module `name`.
+        """Install the distribution `a-NAME` whose plugin is the module `name`.
 
-        `source` None leaves the module out; `entry` and `point` replace the entry point's name
-        and value.
+        Its name sorts before ours. `source` None leaves the module out; `entry` and `point`
+        replace the entry point's name and value.
         """
-        info = self.folder / f"itm_zoo_{name}-2.0.dist-info"
+        info = self.folder / f"a_{name}-2.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: itm-zoo-{name}\nVersion: 2.0\n"
-        )
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: a_{name}\nVersion: 2.0\n")
         line = f"{entry or name} = {point or name}"
         (info / "entry_points.txt").write_text(f"[zoo.plugins]\n{line}\n")
         if source is not None:

@@ -114,7 +114,7 @@ def broken_site(site):
     site.add("loud", "print('hello from a plugin')\n" + GOOD.replace("\n    ", "\n"))
     site.add("with_cards", cards("['{folder}/new.yaml']"))
     site.add("unreadable")
-    unreadable = site.folder / "itm_zoo_unreadable-2.0.dist-info" / "entry_points.txt"
+    unreadable = site.folder / "a_unreadable-2.0.dist-info" / "entry_points.txt"
     unreadable.write_text("[zoo.plugins]\nno equals sign\n")
     for name, text in {"bad": BAD_CARD, "old": OLD_CARD, "new": NEW_CARD}.items():
         (site.folder / f"{name}.yaml").write_text(text)
@@ -122,9 +122,9 @@ def broken_site(site):
 
 
 def by_distribution(discovery):
-    """Its records, by what stands behind itm-zoo- in the distribution's name."""
+    """Its records, by what stands behind a- in the distribution's name."""
     return {
-        record.distribution.removeprefix("itm-zoo-").replace("-", "_"): record
+        record.distribution.removeprefix("a-").replace("-", "_"): record
         for record in discovery.records
     }
 
@@ -140,7 +140,7 @@ def test_every_broken_plugin_is_reported_with_its_reason(broken_site):
     assert found["bad_value"].status == "invalid"
     assert found["unreadable"].status == "invalid"
     assert found["shadow"].status == "shadowed"
-    assert "itm-zoo-good" in found["shadow"].reason
+    assert "a-good" in found["shadow"].reason
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -190,12 +190,12 @@ def test_the_built_in_plugin_is_found_without_an_install(site):
 
 def test_our_own_plugin_cannot_be_replaced_by_a_stranger(site):
     """A stranger's plugin called chan is shadowed by ours, though its name sorts first."""
-    site.add("aaa", entry="chan")
+    site.add("rival", entry="chan")
 
     ours, theirs = discover_in(site.distributions()).records
 
     assert (ours.distribution, ours.status) == ("itm-zoo", "loaded")
-    assert (theirs.distribution, theirs.status) == ("itm-zoo-aaa", "shadowed")
+    assert (theirs.distribution, theirs.status) == ("a-rival", "shadowed")
 
 
 def test_a_distribution_seen_twice_counts_once(site):
@@ -227,8 +227,8 @@ def test_strict_raises_once_and_names_every_broken_plugin(site):
 
     with pytest.raises(PluginError) as caught:
         discover_in(site.distributions(), strict=True)
-    assert "itm-zoo-bad 2.0" in str(caught.value)
-    assert "itm-zoo-worse 2.0" in str(caught.value)
+    assert "a-bad 2.0" in str(caught.value)
+    assert "a-worse 2.0" in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert discover_in(site.distributions()[:0], strict=True).records[0].status == "loaded"
 
