@@ -200,9 +200,10 @@ def test_an_interrupt_ends_with_130(run, monkeypatch):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["list", "list --json", "--help"])
-def test_a_reader_that_leaves_is_no_error(command):
-    """`zoo list | head -0` prints no traceback."""
+def test_a_reader_that_leaves_is_no_error(command, unbuffered):
+    """`zoo list | head -0` prints no traceback, whenever it is that the output is flushed."""
     reading, writing = os.pipe()
     os.close(reading)
     code = f"import sys, zoo.cli; sys.exit(zoo.cli.main({command.split()!r}))"
@@ -213,7 +214,7 @@ def test_a_reader_that_leaves_is_no_error(command):
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": unbuffered},
         check=False,
     )
     os.close(writing)

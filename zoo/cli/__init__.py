@@ -24,8 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         get_command(app).main(args=settings.arguments, prog_name="zoo", obj=settings)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        status = 130
     except Exception as error:  # noqa: BLE001 - told to the user, with the traceback on request
         status = report(error, settings)
     else:

@@ -49,8 +49,8 @@ def load_model(given: str, device: str = "cpu") -> MatchingModel:
     return load(model_name(given), device=device)
 
 
-def complete_model(incomplete: str) -> list[str]:
-    """Names of registered models that begin so, for the shell's completion."""
+def complete_model() -> list[str]:
+    """The names that the shell offers; typer keeps those that begin as the word does."""
     from ..loading import list_models
 
-    return [name for name in list_models() if name.startswith(incomplete)]
+    return list_models()
