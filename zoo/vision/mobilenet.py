@@ -87,7 +87,7 @@ class FusedBottleneck(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, inputs, height, width) -> (n, outputs, height / stride, width / stride)."""
-        narrowed: Tensor = self.project(self.expand(maps).relu())
+        narrowed: Tensor = self.project(self.expand(maps).relu_())
         return maps + narrowed if self.residual else narrowed
 
 
@@ -106,7 +106,7 @@ class InvertedBottleneck(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, inputs, height, width) -> (n, outputs, height / stride, width / stride)."""
-        narrowed: Tensor = self.project(self.depthwise(self.expand(maps).relu()).relu())
+        narrowed: Tensor = self.project(self.depthwise(self.expand(maps).relu_()).relu_())
         return maps + narrowed if self.residual else narrowed
 
 
@@ -149,7 +149,7 @@ class MobileNetEdgeTPU(nn.Module):
     def _run(self, names: tuple[str, ...], maps: Tensor) -> Tensor:
         for name in names:
             maps = self.get_submodule(name)(maps)
-        return maps.relu() if "head" in names else maps
+        return maps.relu_() if "head" in names else maps
 
 
 def convert(path: Path) -> dict[str, Tensor]:
