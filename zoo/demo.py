@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 PHOTOS = Path(__file__).with_name("demo_photos")
 CAPTIONS = (
     "a woman in an orange suit smiles in front of a flag",
-    "a man in a black coat looks through a camera on a tripod",
-    "the face of a cat from very near",
+    "a man in a black coat looks through a camera",
+    "the face of a cat",
     "a cup of coffee on a wooden table",
-    "a rocket stands among towers at night",
-    "a building with many roofs beside the water",
+    "bright lights under a dark sky at night",
+    "a building and trees beside a lake",
     "two dogs run through the grass",
     "a boy jumps into a swimming pool",
     "a man climbs a steep rock",
