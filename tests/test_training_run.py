@@ -17,7 +17,7 @@ from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
 from zoo.evaluation import evaluate
 from zoo.losses import MixedLoss
-from zoo.training import hooks
+from zoo.training import engine, hooks
 from zoo.training.average import Average
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.data import Collate
@@ -164,6 +164,23 @@ def test_a_run_that_crashed_goes_on_where_it_was(run, monkeypatch, iteration):
         with pytest.raises(CrashError):
             run()
     assert equal(weights(run(resume=True)), straight)
+
+
+def test_schedules_by_epoch_and_a_loss_with_parameters_go_on_too(run, monkeypatch):
+    """A rate that falls at an epoch falls once, and a learned temperature is not forgotten."""
+    settings = [
+        "param_scheduler=[{'type': 'MultiStepLR', 'by_epoch': True, 'milestones': [2, 3]}]",
+        "loss={'type': 'contrastive', 'learnable': True}",
+        "warm_up=None",
+        "data.by=caption",
+    ]
+    straight = weights(run(*settings, work_dir="straight"))
+    for iteration in (37, 43):
+        with monkeypatch.context() as patch:
+            crash_at(patch, iteration)
+            with pytest.raises(CrashError):
+                run(*settings, resume=True)
+    assert equal(weights(run(*settings, resume=True)), straight)
 
 
 def test_a_damaged_checkpoint_is_passed_over(run, monkeypatch):
@@ -358,3 +375,29 @@ def test_autocast_computes_a_part_in_half_precision_and_returns_float(run):
     assert losses[1].dtype == torch.float32
     assert losses[0] != losses[1]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=0.02)
+
+
+def test_autocast_reaches_what_a_recurrent_network_returns():
+    """A packed sequence and its state come back in float32 like any tensor."""
+    model = toy.make_model()
+    model.text_encoder.rnn = torch.nn.GRU(3, 2, batch_first=True)
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(1, 3)])
+    pair = TrainedPair(model, MixedLoss([{"type": "contrastive"}]), ["text_encoder.rnn"])
+    with engine._autocast(pair.low_precision):
+        states, last = model.text_encoder.rnn(packed)
+    assert isinstance(states, torch.nn.utils.rnn.PackedSequence)
+    assert states.data.dtype == last.dtype == torch.float32
+    full, _ = model.text_encoder.rnn(packed)
+    assert not torch.equal(states.data, full.data)
+    assert torch.allclose(states.data, full.data, atol=0.02)
+
+
+def test_a_terminal_shows_a_bar(run, tmp_path):
+    """On a terminal a bar tells epoch, loss, rate and the best dev rsum; no plain lines."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    train(run.recipe, run.data, tmp_path / "bar", console=console)
+    said = console.file.getvalue()
+    assert "20/20" in said
+    assert "epoch 4/4 loss" in said
+    assert "dev rsum" in said
+    assert "left" not in said

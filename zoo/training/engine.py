@@ -10,12 +10,14 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..batch import Batch
 from ..errors import DataError, InputError, ZooError
 from ..interfaces import Loss, Similarity
 from ..model import MatchingModel
@@ -225,7 +227,7 @@ def _autocast(modules: Sequence[nn.Module]) -> Iterator[None]:
     def leave(module: nn.Module, inputs: Any, output: Any) -> Any:
         del module, inputs
         contexts.pop().__exit__(None, None, None)
-        return output.float() if isinstance(output, Tensor) else output
+        return _in_float32(output)
 
     for module in modules:
         handles.append(module.register_forward_pre_hook(enter))
@@ -235,3 +237,16 @@ def _autocast(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _in_float32(value: Any) -> Any:
+    """The floating point tensors in what a module returned, in float32."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, Batch):
+        parts = {field.name: _in_float32(getattr(value, field.name)) for field in fields(value)}
+        return replace(value, **parts)
+    if isinstance(value, tuple):
+        items = [_in_float32(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
