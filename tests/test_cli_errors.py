@@ -109,6 +109,10 @@ BROKEN = {
         "evaluate local-dir:{broken}/none --data {data}",
         r"none is not a folder\. A model folder holds config\.json and model\.safetensors",
     ),
+    "unknown device": (
+        "evaluate {model} --data {data} --device gpu",
+        r"The device 'gpu' cannot be used \(.+\)\. Give --device cpu",
+    ),
     "output in no folder": (
         "evaluate {model} --data {broken}/none --json {broken}/none/out.json",
         r"out\.json cannot be written.*\. Give --json the path of a file in a folder that exists",

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from tiny import tiny_model
 
 import zoo
+from tiny import tiny_model
 from zoo.errors import InputError, UnknownModelError, WeightsError
 
 HEAVY = {"torch", "mmengine", "transformers", "huggingface_hub", "safetensors", "matplotlib"}
@@ -68,7 +68,9 @@ def test_models_are_listed_by_pattern_and_status():
     assert zoo.list_models(status="bundled") == ["chan-f8k"]
 
 
-@pytest.mark.parametrize("code", ["import zoo", "import zoo; zoo.list_models(); zoo.info('chan-coco')"])
+@pytest.mark.parametrize(
+    "code", ["import zoo", "import zoo; zoo.list_models(); zoo.info('chan-coco')"]
+)
 def test_importing_and_listing_stay_light(code):
     """Neither imports what trains, draws or downloads."""
     modules = subprocess.run(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import CAPTIONS, FEATURES, tiny_model
 from torch.testing import assert_close
 
+from tiny import CAPTIONS, FEATURES, tiny_model
 from zoo import Regions
 from zoo.errors import InputError
 

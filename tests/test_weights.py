@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CAPTIONS, FEATURES, tiny_model
 from torch.testing import assert_close
 
 import zoo
+from tiny import CAPTIONS, FEATURES, tiny_model
 from zoo.errors import DataError, InputError, PluginError, WeightsError
 from zoo.weights import load_folder, save_model
 
@@ -177,6 +177,6 @@ def test_weights_too_large_for_half_precision_are_refused(tmp_path):
     with torch.no_grad():
         model.image_encoder.project.bias[0] = 1e6
 
-    with pytest.raises(WeightsError, match="as float16.*save without half"):
+    with pytest.raises(WeightsError, match=r"as float16.*save without half"):
         model.save(tmp_path / "model", half=True)
     assert not any(tmp_path.iterdir())

@@ -19,7 +19,7 @@ ImagesT = TypeVar("ImagesT", bound=Batch)
 TextsT = TypeVar("TextsT", bound=Batch)
 
 Noise = Sequence[np.random.Generator]
-"""One random generator for each item, so that augmentation is a function of seed, epoch and item."""
+"""A random generator for each item: augmentation is a function of seed, epoch and item."""
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,7 @@ def info(name: str) -> Card:
     return discover().registry.find(name)
 
 
-def list_models(
-    pattern: str | Sequence[str] = "*", *, status: str | None = None
-) -> list[str]:
+def list_models(pattern: str | Sequence[str] = "*", *, status: str | None = None) -> list[str]:
     """Names of the registered models that match a shell pattern, or any of several, sorted.
 
     `status` keeps only models of that status: planned, unpublished, bundled or published.
