@@ -42,6 +42,14 @@ def test_the_clearest_pair_stands_out_from_both_its_rows():
     assert ranking().clearest_pair() == (0, 2)
 
 
+@pytest.mark.parametrize(("rows", "best"), [([[1.0, 3.0, 2.0]], (0, 1)), ([[1.0], [2.0]], (1, 0))])
+def test_where_there_is_one_photograph_or_caption_the_best_score_is_clearest(rows, best):
+    """It has no others to stand out from."""
+    photos, captions = [Path("a.jpg")] * len(rows), ["one"] * len(rows[0])
+
+    assert Ranking(photos, captions, torch.tensor(rows)).clearest_pair() == best
+
+
 def test_the_demo_works_offline(run, model_folder, tmp_path, monkeypatch):
     """It ranks both ways and writes a figure, with no connection to be had."""
     monkeypatch.setattr(socket, "socket", None)

@@ -58,12 +58,15 @@ class Ranking:
         return [(str(self.photos[row]), value) for row, value in _pairs(rows, values)]
 
     def clearest_pair(self) -> tuple[int, int]:
-        """The photograph and the caption whose score stands out most from both their others'."""
-        by_photo = self.scores.mean(dim=1, keepdim=True)
-        by_caption = self.scores.mean(dim=0, keepdim=True)
-        photo, caption = divmod(
-            int((self.scores - by_photo - by_caption).argmax()), len(self.captions)
-        )
+        """The photograph and the caption whose score stands out most from both their others'.
+
+        Among captions of one photograph, or photographs of one caption, it is the best score.
+        """
+        clear = self.scores
+        for axis in (0, 1):
+            if clear.shape[axis] > 1:
+                clear = clear - clear.mean(dim=axis, keepdim=True)
+        photo, caption = divmod(int(clear.argmax()), len(self.captions))
         return photo, caption
 
 
