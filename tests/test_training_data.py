@@ -70,7 +70,7 @@ def test_an_epoch_has_each_item_once_in_an_order_of_its_own():
 
 @pytest.mark.parametrize("by", ["caption", "image"])
 @pytest.mark.parametrize("workers", [2, 4])
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_batches_are_the_same_for_any_number_of_workers(model, dataset, workers, by):
     """Noise belongs to the item, not to the process that prepares it."""
     here = batches(model, dataset, by=by, captions_per_image=2)

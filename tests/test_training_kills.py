@@ -58,11 +58,14 @@ class Trials:
         answer = json.loads(self.server.stdout.readline())
         return answer["status"], answer["operations"]
 
-    def finish(self, work_dir: Path, **how: object) -> tuple[str, int]:
-        """Run to the end; the digest of the model's weights, and the file operations."""
+    def finish(self, work_dir: Path, **how: object) -> tuple[list[str], int]:
+        """Run to the end; digests of the model and of the last weights, and file operations."""
         status, operations = self.attempt(work_dir, **how)
         assert status == 0, Path(f"{work_dir}.out").read_text()
-        return sha256(work_dir / "model" / "model.safetensors"), operations
+        last = list_checkpoints(work_dir / "checkpoints")[-1]
+        files = [work_dir / "model" / "model.safetensors", *sorted(last.glob("*.safetensors"))]
+        assert len(files) == 3
+        return [sha256(file) for file in files], operations
 
     def close(self) -> None:
         """End the process."""

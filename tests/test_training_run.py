@@ -77,6 +77,13 @@ def weights(folder):
     return load_folder(folder).state_dict()
 
 
+def ends(folder):
+    """The exported weights, and the last ones with their average: what a run ended with."""
+    last = read_checkpoint(list_checkpoints(folder.parent / "checkpoints")[-1])
+    mean = {f"average.{name}": tensor for name, tensor in last.average.items()}
+    return {"step": torch.tensor(last.step), **weights(folder), **last.model, **mean}
+
+
 def equal(ours, theirs):
     """Whether two states are equal bit for bit."""
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
@@ -158,12 +165,12 @@ def test_without_averaging_the_weights_themselves_are_exported(run):
 @pytest.mark.parametrize("iteration", [2, 4, 5, 8, 11, 20])
 def test_a_run_that_crashed_goes_on_where_it_was(run, monkeypatch, iteration):
     """Before the first checkpoint, within an epoch, at its end: the end is the same."""
-    straight = weights(run(work_dir="straight"))
+    straight = ends(run(work_dir="straight"))
     with monkeypatch.context() as patch:
         crash_at(patch, iteration)
         with pytest.raises(CrashError):
             run()
-    assert equal(weights(run(resume=True)), straight)
+    assert equal(ends(run(resume=True)), straight)
 
 
 def test_schedules_by_epoch_and_a_loss_with_parameters_go_on_too(run, monkeypatch):
@@ -174,18 +181,18 @@ def test_schedules_by_epoch_and_a_loss_with_parameters_go_on_too(run, monkeypatc
         "warm_up=None",
         "data.by=caption",
     ]
-    straight = weights(run(*settings, work_dir="straight"))
+    straight = ends(run(*settings, work_dir="straight"))
     for iteration in (37, 43):
         with monkeypatch.context() as patch:
             crash_at(patch, iteration)
             with pytest.raises(CrashError):
                 run(*settings, resume=True)
-    assert equal(weights(run(*settings, resume=True)), straight)
+    assert equal(ends(run(*settings, resume=True)), straight)
 
 
 def test_a_damaged_checkpoint_is_passed_over(run, monkeypatch):
     """One flipped bit: a line says so, the one before is used, and the end is the same."""
-    straight = weights(run(work_dir="straight"))
+    straight = ends(run(work_dir="straight"))
     with monkeypatch.context() as patch:
         crash_at(patch, 11)
         with pytest.raises(CrashError):
@@ -194,7 +201,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, monkeypatch):
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
-    assert equal(weights(run(resume=True)), straight)
+    assert equal(ends(run(resume=True)), straight)
     assert "step_00000010 is passed over" in run.said
     assert "resumed at epoch 2, iteration 9" in run.said
 
