@@ -47,6 +47,7 @@ class Corners(Extractor):
     def __init__(self, delay: float = 0.0) -> None:
         super().__init__()
         self.layer, self.delay = torch.nn.Linear(3, 5), delay
+        self.dropout = torch.nn.Dropout(0.5)
 
     def prepare(self, items, noise=None):
         """Four by four pixels of each picture."""
@@ -60,7 +61,9 @@ class Corners(Extractor):
         """Two corner pixels, (images, 2, 5)."""
         time.sleep(self.delay)
         corners = batch.pixels[:, :, [0, -1], [0, -1]].transpose(1, 2).float()
-        return Regions(self.layer(corners), torch.ones(len(batch), 2, dtype=torch.bool))
+        return Regions(
+            self.dropout(self.layer(corners)), torch.ones(len(batch), 2, dtype=torch.bool)
+        )
 
 
 @pytest.fixture
@@ -90,6 +93,7 @@ def test_rows_are_the_features_of_the_photographs(tmp_path, photos):
     assert summary.fingerprint == store.fingerprint
     assert store.ids == tuple(path.name for path in photos)
     assert sum(done) == COUNT
+    extractor.eval()
     expected = torch.cat([extractor(extractor.prepare([path])).features for path in photos])
     assert torch.allclose(store.rows(range(COUNT)).features, expected, rtol=1e-3, atol=1e-3)
 
@@ -196,7 +200,7 @@ def test_bad_photographs_can_be_skipped(tmp_path, photos):
     assert "000.png cannot be read as a picture" in str(summary)
     store = FeatureStore.open(tmp_path / "out")
     assert store.ids == tuple(path.name for path in photos if path.name not in names)
-    fresh = extractor(extractor.prepare([photos[12]])).features
+    fresh = extractor.eval()(extractor.prepare([photos[12]])).features
     assert torch.allclose(store.select(["012.png"]).rows([0]).features, fresh, rtol=1e-3, atol=1e-3)
     again = extract(
         [*photos, tmp_path / "photos" / "none.png"], tmp_path / "out", extractor, **options

@@ -51,6 +51,13 @@ def test_only_the_stages_from_the_named_one_on_learn(stage):
     )
 
 
+def test_the_fixed_stages_keep_no_graph():
+    """Even of pixels that want a gradient, no graph is kept where nothing learns."""
+    pixels = (torch.rand(1, 3, 64, 64) * 255).requires_grad_()
+    assert not MobileNetEdgeTPU(trainable_from="stage5").prefix(pixels).requires_grad
+    assert not MobileNetEdgeTPU(trainable_from=None)(pixels).requires_grad
+
+
 def test_freezing_changes_no_number():
     """The same weights give the same map whichever stages learn."""
     whole, part = MobileNetEdgeTPU(), MobileNetEdgeTPU(trainable_from="stage4")

@@ -83,7 +83,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         raise InputError(
             f"{name} has no pixels ({width} x {height}). Give a picture that has some."
         )
-    image.load()
+    image.load()  # here, where threads may decode at once, and not under the lock below
     turn = _TURNS.get(_orientation(image))
     return _rgb(image if turn is None else image.transpose(turn))
 
