@@ -59,6 +59,7 @@ def test_types_that_torch_would_refuse_are_made_plain(tmp_path):
     assert type(read_checkpoint(path).state["torch"]) is str
     with pytest.raises(TypeError, match="cannot hold a object"):
         write_checkpoint(tmp_path, Checkpoint(2, saved.model, None, {"x": object()}, {}))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

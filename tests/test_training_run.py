@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ import toy_matching as toy
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
 from zoo.evaluation import evaluate
+from zoo.interfaces import Similarity
 from zoo.losses import MixedLoss
 from zoo.training import engine, hooks
 from zoo.training.average import Average
@@ -261,10 +263,30 @@ def test_a_run_is_not_resumed_on_other_data(run, monkeypatch):
         run(resume=True)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(run):
-    """The error names the iteration, and the weights before it are safe."""
-    with pytest.raises(DataError, match=r"(gradient|loss) is nan at iteration \d+"):
-        run("optim_wrapper.optimizer.lr=1e30", "optim_wrapper.optimizer.type=SGD")
+def test_a_loss_that_is_not_finite_stops_the_run(run, monkeypatch):
+    """The error names the iteration, and comes before the weights are touched."""
+    forward = toy.ToyAligner.forward
+
+    def poisoned(self, images, texts):
+        similarity = forward(self, images, texts)
+        return Similarity(similarity.scores * (torch.nan if self.training else 1))
+
+    monkeypatch.setattr(toy.ToyAligner, "forward", poisoned)
+    with pytest.raises(DataError, match="loss is nan at iteration 0"):
+        run()
+
+
+def test_a_run_that_diverges_keeps_its_checkpoints(run):
+    """Far too large a rate ends the run, at the iteration that it names, with finite weights."""
+    with pytest.raises(DataError, match=r"(gradient|loss) is (nan|inf) at iteration \d+") as raised:
+        run(
+            "optim_wrapper.optimizer.lr=1e25",
+            "optim_wrapper.optimizer.type=SGD",
+            "checkpoint.every=1",
+        )
+    reached = int(re.search(r"iteration (\d+)", str(raised.value)).group(1))
+    saved = list_checkpoints(run.folder / "checkpoints")
+    assert [int(path.name[5:]) for path in saved] == list(range(reached + 1))[-2:]
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(run, monkeypatch):

@@ -9,6 +9,7 @@ exist.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -64,11 +65,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         building.rename(final)
         sync_folder(folder)
     except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
         raise DataError(
             f"The checkpoint {final} could not be written ({error.strerror}). "
             "Free some space and start again with --resume; earlier checkpoints are whole."
         ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
     return final
 
 
@@ -137,10 +139,9 @@ def _write_files(building: Path, checkpoint: Checkpoint) -> None:
     _write_durably(building / "model.safetensors", _serialize(checkpoint.model))
     if checkpoint.average is not None:
         _write_durably(building / "average.safetensors", _serialize(checkpoint.average))
-    with (building / "train_state.pt").open("wb") as file:
-        torch.save(_plain(checkpoint.state), file)
-        file.flush()
-        os.fsync(file.fileno())
+    state = io.BytesIO()  # torch.save to a full disk says nothing of the disk
+    torch.save(_plain(checkpoint.state), state)
+    _write_durably(building / "train_state.pt", state.getvalue())
     meta = {
         "format": FORMAT,
         "step": checkpoint.step,
