@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -235,6 +236,25 @@ def test_a_run_is_not_started_over_another(run, monkeypatch):
     before = (folder / "model.safetensors").stat().st_mtime_ns
     assert run(resume=True) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="seed: was 7, is 8"):
+        run("seed=8", resume=True)
+
+
+def test_a_run_that_is_asked_to_stop_saves_its_last_iteration():
+    """At any iteration, also the last of an epoch, and between the regular savings."""
+    saved = []
+    loader = range(5)
+    for done in (7, 10):
+        hook = hooks.SavingHook(lambda epoch, iteration: saved.append((epoch, iteration)), every=4)
+        runner = SimpleNamespace(epoch=1, iter=done - 1, train_dataloader=loader)
+        hook.after_train_iter(runner, 0)
+        assert saved == []
+        hook.asked = 15
+        with pytest.raises(SystemExit) as stop:
+            hook.after_train_iter(runner, 0)
+        assert stop.value.code == 143
+        assert saved == [(1, done)]
+        saved.clear()
 
 
 @pytest.mark.parametrize("record", [True, False])
