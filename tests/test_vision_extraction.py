@@ -33,7 +33,7 @@ sys.path.insert(0, sys.argv[3])
 from test_vision_extraction import Corners
 from zoo.vision.extraction import extract
 torch.manual_seed(0)
-extractor = Corners(delay=0.02)
+extractor = Corners(delay=float(sys.argv[4]))
 images = sorted(Path(sys.argv[1]).iterdir())
 print("started", flush=True)
 extract(images, Path(sys.argv[2]), extractor, batch_size=3, shard_rows=7)
@@ -121,32 +121,31 @@ def test_a_finished_store_is_not_made_again(tmp_path, photos):
     assert contents(tmp_path / "out") == before
 
 
+def start_extraction(photos, out, delay):
+    """A process that extracts, `delay` seconds a batch of three, and has begun to."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(photos[0].parent), str(out), Path(__file__).parent, delay],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
 def test_killed_runs_end_in_the_same_bytes(tmp_path, photos):
     """Killed at random moments, again and again, the store ends as that of a run without a kill."""
     torch.manual_seed(0)
     extract(photos, tmp_path / "whole", Corners(), batch_size=3, shard_rows=7)
-    out, chance, kills = tmp_path / "out", random.Random(0), 0
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    for _ in range(20):
-        arguments = [str(photos[0].parent), str(out), str(Path(__file__).parent)]
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        with process:
-            assert process.stdout.readline() == "started\n"
-            time.sleep(chance.uniform(0.15, 0.45))
+    out, chance = tmp_path / "out", random.Random(0)
+    for _ in range(3):
+        with start_extraction(photos, out, delay="0.25") as process:  # five seconds in all
+            time.sleep(chance.uniform(0.3, 1.5))
             process.send_signal(signal.SIGKILL)
-            finished = "finished" in process.stdout.read()
-        if finished:
-            break
-        kills += 1
         for shard in out.glob("*.safetensors"):
             assert shard.read_bytes() == (tmp_path / "whole" / shard.name).read_bytes()
-    assert finished
-    assert kills >= 2
+    with start_extraction(photos, out, delay="0") as process:
+        assert process.stdout.read() == "finished\n"
     assert contents(out) == contents(tmp_path / "whole")
 
 
