@@ -11,6 +11,7 @@ from toy_matching import ToyAligner, ToyImages, ToyTexts
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError
 from zoo.model import MatchingModel
+from zoo.training import data
 from zoo.training.data import Collate, EpochSampler, Sample, TrainingSet, training_loader
 from zoo.training.recipe import DEFAULTS
 from zoo.training.seeds import generator, mix
@@ -71,10 +72,17 @@ def test_an_epoch_has_each_item_once_in_an_order_of_its_own():
 @pytest.mark.parametrize("by", ["caption", "image"])
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_batches_are_the_same_for_any_number_of_workers(model, dataset, workers, by):
+def test_batches_are_the_same_for_any_number_of_workers(model, dataset, workers, by, monkeypatch):
     """Noise belongs to the item, not to the process that prepares it."""
+    monkeypatch.setattr(data, "processors", lambda: 4)
     here = batches(model, dataset, by=by, captions_per_image=2)
     assert same(batches(model, dataset, by=by, captions_per_image=2, workers=workers), here)
+
+
+def test_there_are_no_more_workers_than_processors(model, dataset, monkeypatch):
+    """More would only take turns, and torch would warn of them."""
+    monkeypatch.setattr(data, "processors", lambda: 1)
+    assert training_loader(model, dataset, SETTINGS | {"workers": 4}, seed=0).num_workers == 1
 
 
 def test_an_epoch_can_be_entered_in_the_middle(model, dataset):
@@ -130,3 +138,11 @@ def test_what_the_data_do_not_have_is_named(model, dataset):
         Collate(model, dataset, "pictures", seed=0)
     with pytest.raises(InputError, match=r"data\.by is 'text'"):
         TrainingSet(dataset, by="text")
+
+
+def test_no_more_workers_than_processors_are_started(model, dataset, monkeypatch):
+    """The loader would warn, and slow down."""
+    monkeypatch.setattr("zoo.training.data._processors", lambda: 1)
+    settings = SETTINGS | {"workers": 64}
+
+    assert training_loader(model, dataset, settings, seed=0).num_workers == 1

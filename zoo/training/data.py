@@ -4,6 +4,7 @@ worker processes, and from any position on.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ def training_loader(
 ) -> DataLoader[Any]:
     """The loader of training batches; `settings` are the recipe's `data`.
 
-    Raises `DataError` when the data set has fewer items than one batch.
+    There are never more workers than processors that this process may use. Raises `DataError`
+    when the data set has fewer items than one batch.
     """
     samples = TrainingSet(
         dataset,
@@ -161,6 +163,9 @@ def training_loader(
         seed=seed,
     )
     size, drop_last = settings["batch_size"], settings["drop_last"]
+    workers = min(settings["workers"], processors())
+    # No batch depends on the number of workers, so more of them than processors is only a loss.
+    workers = min(settings["workers"], _processors())
     if len(samples) < (size if drop_last else 1):
         raise DataError(
             f"The training split of {dataset.name} has {len(samples)} {settings['by']}s, fewer "
@@ -171,12 +176,19 @@ def training_loader(
         batch_size=size,
         sampler=EpochSampler(len(samples), seed),
         drop_last=drop_last,
-        num_workers=settings["workers"],
+        num_workers=workers,
         collate_fn=Collate(model, dataset, settings["inputs"], seed),
         pin_memory=torch.cuda.is_available(),
-        persistent_workers=settings["workers"] > 0,
+        persistent_workers=workers > 0,
         worker_init_fn=_leave_signals_to_the_run,
     )
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _leave_signals_to_the_run(worker: int) -> None:
@@ -184,6 +196,13 @@ def _leave_signals_to_the_run(worker: int) -> None:
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
