@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 
+from . import __version__
+
 GROUP = "zoo.plugins"
 OWN_DISTRIBUTION = "itm-zoo"
 BUILT_IN = {"chan": "zoo_chan"}
@@ -37,7 +39,7 @@ def candidates(distributions: Iterable[Distribution]) -> list[Candidate]:
             # A distribution can lie on the path twice (a checkout and its install): first wins.
             found.setdefault((candidate.distribution, candidate.name), candidate)
     for name, module in BUILT_IN.items():
-        built_in = Candidate(name, module, OWN_DISTRIBUTION, "source")
+        built_in = Candidate(name, module, OWN_DISTRIBUTION, __version__)
         found.setdefault((OWN_DISTRIBUTION, name), built_in)
     return sorted(found.values(), key=_rank)
 
