@@ -12,8 +12,9 @@ from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError
 from zoo.model import MatchingModel
 from zoo.training import data
-from zoo.training.data import Collate, EpochSampler, Sample, TrainingSet, training_loader
+from zoo.training.data import Collate, training_loader
 from zoo.training.recipe import DEFAULTS
+from zoo.training.samples import EpochSampler, Sample, TrainingSet
 from zoo.training.seeds import generator, mix
 
 SETTINGS = DEFAULTS["data"] | {"inputs": "features", "batch_size": 4, "workers": 0}

@@ -116,6 +116,7 @@ def test_asked_to_stop_a_run_saves_and_goes_on_later(trials):
         work_dir = trials.folder / f"signal-{number}"
         status, _ = trials.attempt(work_dir, signal=int(number), after=trials.operations // 2)
         assert status == 128 + number, Path(f"{work_dir}.out").read_text()
+        assert "stopped and saved" in Path(f"{work_dir}.out").read_text()
         newest = list_checkpoints(work_dir / "checkpoints")[-1]
         assert 8 < int(newest.name.removeprefix("step_")) < 20
         assert trials.finish(work_dir)[0] == trials.reference

@@ -79,7 +79,6 @@ def run(recipe, data, work_dir, *overrides, **options):
     )
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_photographs_become_a_model_that_scores_photographs(recipe, data, tmp_path):
     """The extractor's last stage learns, its first do not, and workers change nothing."""
     model = run(recipe, data, tmp_path / "run")

@@ -20,12 +20,13 @@ from zoo.errors import DataError, InputError, ZooError
 from zoo.evaluation import evaluate
 from zoo.interfaces import Similarity
 from zoo.losses import MixedLoss
-from zoo.training import engine, hooks
+from zoo.training import hooks
 from zoo.training.average import Average
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.data import Collate
-from zoo.training.engine import GroupByPrefix, TrainedPair
 from zoo.training.hooks import AverageHook, WarmUpHook
+from zoo.training.optimizer import GroupByPrefix
+from zoo.training.pair import TrainedPair, autocast
 from zoo.training.session import train
 from zoo.weights import load_folder
 
@@ -327,6 +328,8 @@ def test_a_gradient_that_is_not_finite_stops_the_run(run, monkeypatch):
     ("override", "said"),
     [
         ("optim_wrapper.optimizer.type=AdamX", "optim_wrapper cannot be used"),
+        ("optim_wrapper.clip_grad={'clip_value': 1}", "clipped by their norm"),
+        ("optim_wrapper={'type': 'AmpOptimWrapper', 'optimizer': {}}", "one kind of its own"),
         ("param_scheduler.0.type=LinearX", "param_scheduler cannot be used"),
         ("train_cfg.max_epochs=1.5", "train_cfg cannot be used"),
         ("optim_wrapper.paramwise_cfg={'txt_encoder': {'lr_mult': 0.1}}", "Did you mean 'text_enc"),
@@ -432,7 +435,7 @@ def test_autocast_reaches_what_a_recurrent_network_returns():
     model.text_encoder.rnn = torch.nn.GRU(3, 2, batch_first=True)
     packed = torch.nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(1, 3)])
     pair = TrainedPair(model, MixedLoss([{"type": "contrastive"}]), ["text_encoder.rnn"])
-    with engine._autocast(pair.low_precision):
+    with autocast(pair.low_precision):
         states, last = model.text_encoder.rnn(packed)
     assert isinstance(states, torch.nn.utils.rnn.PackedSequence)
     assert states.data.dtype == last.dtype == torch.float32

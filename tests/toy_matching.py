@@ -14,7 +14,7 @@ from zoo.interfaces import Aligner, ImageEncoder, Similarity, TextEncoder
 from zoo.model import MatchingModel
 from zoo.ops import l2_normalize, pad
 from zoo.plugins import component_table
-from zoo.training.data import Sample
+from zoo.training.samples import Sample
 
 REGIONS, DIM = 3, 6
 

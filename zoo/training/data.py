@@ -6,25 +6,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import DataLoader
 
 from ..batch import Batch, Photos, Regions
 from ..data.dataset import Dataset
 from ..errors import DataError, InputError
 from ..interfaces import Pairs
 from ..model import MatchingModel
+from .samples import EpochSampler, Sample, TrainingSet
 from .seeds import generator
-
-Place = tuple[int, int]
-"""An epoch and the index of an item in the data set."""
 
 
 @dataclass(frozen=True)
@@ -42,77 +38,6 @@ class TrainingBatch:
     def pin_memory(self) -> TrainingBatch:
         """The same batch in page-locked memory; a data loader calls this by its name."""
         return TrainingBatch(self.images.pin_memory(), self.texts.pin_memory(), self.pairs)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image with some of its captions, by their rows in the data set."""
-
-    epoch: int
-    image: int
-    captions: tuple[int, ...]
-
-
-class TrainingSet(TorchDataset[Sample]):
-    """The samples of an epoch: one a caption, or one an image with some of its captions.
-
-    Which captions an image brings is a function of (seed, epoch, image).
-    """
-
-    metainfo: Mapping[str, Any] = {}
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        *,
-        by: Literal["caption", "image"] = "caption",
-        captions_per_image: int = 1,
-        seed: int = 0,
-    ) -> None:
-        if by not in ("caption", "image"):
-            raise InputError(f"data.by is {by!r}. Set it to 'caption' or 'image'.")
-        if captions_per_image < 1:
-            raise InputError(f"data.captions_per_image is {captions_per_image}. Set 1 or more.")
-        self.dataset, self.by = dataset, by
-        self.captions_per_image, self.seed = captions_per_image, seed
-        order = np.argsort(dataset.caption_images, kind="stable")
-        starts = np.searchsorted(dataset.caption_images[order], np.arange(len(dataset.image_ids)))
-        self.captions_of = np.split(order, starts[1:])
-        self.described = [row for row, own in enumerate(self.captions_of) if len(own)]
-
-    def __len__(self) -> int:
-        return len(self.dataset.captions) if self.by == "caption" else len(self.described)
-
-    def __getitem__(self, place: Place) -> Sample:
-        epoch, index = place
-        if self.by == "caption":
-            return Sample(epoch, int(self.dataset.caption_images[index]), (index,))
-        image = self.described[index]
-        own = self.captions_of[image]
-        chosen = generator(self.seed, "captions", epoch, image).permutation(own)
-        return Sample(epoch, image, tuple(chosen[: self.captions_per_image].tolist()))
-
-
-class EpochSampler(Sampler[Place]):
-    """Yields (epoch, index) in an order that is a function of (seed, epoch).
-
-    `start_at` sets the epoch, and a number of items that a resumed run has already seen.
-    """
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed = length, seed
-        self.epoch, self.seen = 0, 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def start_at(self, epoch: int, seen: int = 0) -> None:
-        """Set where the next iteration begins."""
-        self.epoch, self.seen = epoch, seen
-
-    def __iter__(self) -> Iterator[Place]:
-        order = generator(self.seed, "order", self.epoch).permutation(self.length)
-        return iter([(self.epoch, int(index)) for index in order[self.seen :]])
 
 
 class Collate:

@@ -25,9 +25,10 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .data import training_loader
-from .engine import Hook, TrainedPair, ZooRunner
+from .engine import Hook, ZooRunner
 from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
 from .journal import JournalHook, trim_log
+from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta
 
@@ -65,6 +66,9 @@ class Run:
         """Train until the last epoch, from the newest checkpoint on if there is one."""
         try:
             self.runner.train()
+        except SystemExit:
+            self._say("stopped and saved, as asked; --resume goes on from here")
+            raise
         finally:
             self.journal.close()
             self.saving.restore_signals()
@@ -114,7 +118,7 @@ class Run:
             self.model.load_state_dict(self.average.tensors)
         save_model(self.model, self.folder.model, results=self._results())
         self.folder.finish(best=best)
-        self.console.print(f"model: {self.folder.model}", highlight=False, markup=False)
+        self._say(f"model: {self.folder.model}")
         return self.folder.model
 
     def measure(self) -> dict[str, Any]:
@@ -181,8 +185,11 @@ class Run:
             hooks.append(SelectionHook(self.measure, self.findings, self.average, every))
         return hooks
 
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def _warn(self, text: str) -> None:
-        self.console.print(text, style="yellow", highlight=False, markup=False)
+        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:
