@@ -12,7 +12,7 @@ from torch.testing import assert_close
 import zoo
 from tiny import CAPTIONS, FEATURES, tiny_model
 from zoo.errors import DataError, InputError, PluginError, WeightsError
-from zoo.weights import load_folder, save_model
+from zoo.weights import load_folder
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def test_half_precision_is_read_as_float32(tmp_path):
 def test_saving_replaces_a_folder_as_a_whole(folder):
     """Nothing of the old one, and no temporary name, stays behind."""
     (folder / "stale.txt").write_text("old")
-    save_model(tiny_model(), folder, results={"metrics": {}}, card="# card\n")
+    tiny_model().save(folder, results={"metrics": {}})
 
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["README.md", "config.json", "model.safetensors", "results.json", "vocab.json"]
+    assert names == ["config.json", "model.safetensors", "results.json", "vocab.json"]
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
@@ -65,7 +65,7 @@ def test_a_failing_save_leaves_the_old_folder(folder, monkeypatch):
 
     monkeypatch.setattr("zoo.files.os.fsync", full)
     with pytest.raises(DataError, match="No space left"):
-        save_model(tiny_model(), folder)
+        tiny_model().save(folder)
 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from zoo.config import Features, ModelConfig, Provider, build_model
+from zoo.config import Features, ModelConfig, Provider
 from zoo.data.vocabulary import Vocabulary
-from zoo.model import MatchingModel
+from zoo.model import MatchingModel, build_model
 
 CAPTIONS = [
     "a dog runs on the green grass",

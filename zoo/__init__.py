@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .batch import Batch, Fragments, Photos, Regions, Tokens
     from .cards import Card
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from .loading import info, list_models, load
     from .model import MatchingModel
 
-__version__ = "0.1.0"
 
 # Each public name and the module that it lives in, imported when it is first used.
 _HOME = {

@@ -1,16 +1,13 @@
-"""What a model is made of: the content of config.json, and a model built from it."""
+"""What a model is made of: the content of config.json."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import components
 from .errors import WeightsError
-from .model import MatchingModel
 
 
 class _Strict(BaseModel):
@@ -77,17 +74,3 @@ def read_config(text: str, where: str) -> ModelConfig:
             f"{where} is not a model configuration ({found}). "
             "Take the file again from where the model came from, or save the model anew."
         ) from error
-
-
-def build_model(config: ModelConfig, files: Mapping[str, str]) -> MatchingModel:
-    """A model with random weights; `files` are the text files of its folder, by name."""
-    model = MatchingModel(
-        components.build("image_encoder", config.image_encoder, files),
-        components.build("text_encoder", config.text_encoder, files),
-        components.build("aligner", config.aligner, files),
-        components.build("extractor", config.extractor, files) if config.extractor else None,
-        image_block=config.scoring.image_block,
-        text_block=config.scoring.text_block,
-    )
-    model.config = config
-    return model

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 
-from . import __version__
+from .version import __version__
 
 GROUP = "zoo.plugins"
 OWN_DISTRIBUTION = "itm-zoo"

@@ -127,7 +127,7 @@ def _from_card(
 def _build(
     config: ModelConfig, weights: str | Path, files: Path, device: torch.device | str
 ) -> MatchingModel:
-    from .config import build_model
+    from .model import build_model
     from .weights import FolderFiles, load_weights
 
     model = build_model(config, FolderFiles(files))

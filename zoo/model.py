@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
+from . import components
 from .batch import Batch, Photos, Regions
-from .errors import InputError
+from .config import ModelConfig
+from .errors import InputError, WeightsError
 from .interfaces import Aligner, Extractor, ImageEncoder, Noise, Similarity, TextEncoder
+from .saving import write_folder
 from .scoring import score_all
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .config import ModelConfig
 
 Advance = Callable[[int], None]
 
@@ -123,14 +122,29 @@ class MatchingModel(nn.Module):
             advance=advance,
         )
 
-    def save(self, folder: str | Path, *, half: bool = False) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        half: bool = False,
+        results: Mapping[str, Any] | None = None,
+    ) -> Path:
         """Save as a model folder, atomically; `half` stores the weights as float16.
 
-        `zoo.load("local-dir:FOLDER")` reads it again.
+        `zoo.load("local-dir:FOLDER")` reads it again. `results` become its results.json. A folder
+        that was there is replaced as a whole. Raises `WeightsError` for a model that was not built
+        from a configuration or whose weights are not finite, and `DataError` when the disk is full.
         """
-        from .saving import save_model
-
-        return save_model(self, folder, half=half)
+        if self.config is None:
+            raise WeightsError(
+                "This model was not built from a configuration, so it could not be loaded again. "
+                "Build it with zoo.model.build_model, then save it."
+            )
+        files: dict[str, str] = {}
+        for part in (self.image_encoder, self.text_encoder, self.aligner, self.extractor):
+            files |= part.files() if part is not None else {}
+        tensors = self.state_dict()
+        return write_folder(Path(folder), self.config, tensors, files, results=results, half=half)
 
     def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
         """From prepared items to similarities, with gradients: what training calls."""
@@ -193,3 +207,17 @@ def _refuse_bad_list(items: Any, what: str) -> None:
         )
     if len(items) == 0:
         raise InputError(f"There are no {what} to encode. Give at least one.")
+
+
+def build_model(config: ModelConfig, files: Mapping[str, str]) -> MatchingModel:
+    """A model with random weights; `files` are the text files of its folder, by name."""
+    model = MatchingModel(
+        components.build("image_encoder", config.image_encoder, files),
+        components.build("text_encoder", config.text_encoder, files),
+        components.build("aligner", config.aligner, files),
+        components.build("extractor", config.extractor, files) if config.extractor else None,
+        image_block=config.scoring.image_block,
+        text_block=config.scoring.text_block,
+    )
+    model.config = config
+    return model

@@ -8,31 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .config import ModelConfig, build_model, read_config
+from .config import ModelConfig, read_config
 from .errors import WeightsError
+from .model import MatchingModel, build_model
 from .plugins import discover
-from .saving import CARD, CONFIG, RESULTS, WEIGHTS, save_model
-
-if TYPE_CHECKING:
-    from .model import MatchingModel
-
-__all__ = [
-    "CARD",
-    "CONFIG",
-    "RESULTS",
-    "WEIGHTS",
-    "FolderFiles",
-    "load_folder",
-    "load_weights",
-    "read_folder_config",
-    "read_text",
-    "save_model",
-]
+from .saving import CONFIG, WEIGHTS
 
 LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
 

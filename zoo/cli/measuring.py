@@ -68,9 +68,9 @@ def _record(
     name: str, folder: Path, evaluation: Evaluation, arguments: Sequence[str]
 ) -> dict[str, Any]:
     """The measurement, with what it takes to make it again."""
-    from .. import __version__
     from ..files import sha256
-    from ..weights import WEIGHTS
+    from ..saving import WEIGHTS
+    from ..version import __version__
 
     return {
         "model": name,

@@ -37,7 +37,8 @@ def write_card(folder: Path, *, load_as: str | None = None, license: str | None 
     `DataError` when the old card has lost one of its markers, and `WeightsError` for a bad config.
     """
     from ..config import read_config
-    from ..weights import CONFIG, read_text
+    from ..saving import CONFIG
+    from ..weights import read_text
 
     config = read_config(read_text(folder / CONFIG), str(folder / CONFIG))
     path = folder / FILE

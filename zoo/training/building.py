@@ -11,15 +11,16 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from .. import __version__, components
+from .. import components
 from ..batch import Photos, Regions
-from ..config import ModelConfig, Provider, build_model
+from ..config import ModelConfig, Provider
 from ..data.dataset import Dataset
 from ..data.vocabulary import Vocabulary
 from ..errors import InputError
 from ..hooks import API_VERSION
 from ..interfaces import Loss
-from ..model import MatchingModel
+from ..model import MatchingModel, build_model
+from ..version import __version__
 from .data import image_items
 from .recipe import Recipe
 from .seeds import mix

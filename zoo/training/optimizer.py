@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import DataError, InputError
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
 from .recipe import suggest
-
-if TYPE_CHECKING:
-    from .pair import TrainedPair
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -51,7 +48,7 @@ class GroupByPrefix:
         self.prefixes = dict(paramwise_cfg or {})
         self.flat_decay = float(self.prefixes.pop("flat_decay_mult", 1.0))
 
-    def __call__(self, pair: TrainedPair) -> OptimWrapper:
+    def __call__(self, pair: nn.Module) -> OptimWrapper:
         """The optimiser of every parameter of the model and the loss that is to be trained."""
         named = [(n.removeprefix("model."), p) for n, p in pair.named_parameters()]
         for prefix in self.prefixes:

@@ -14,7 +14,6 @@ from ..data.dataset import Dataset
 from ..errors import DataError
 from ..evaluation import evaluate
 from ..model import MatchingModel
-from ..weights import save_model
 from .average import Average
 from .building import build_from, initialize
 from .checkpoint import (
@@ -116,7 +115,7 @@ class Run:
             self._load_best(best)
         elif self.average is not None:
             self.model.load_state_dict(self.average.tensors)
-        save_model(self.model, self.folder.model, results=self._results())
+        self.model.save(self.folder.model, results=self._results())
         self.folder.finish(best=best)
         self._say(f"model: {self.folder.model}")
         return self.folder.model

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from .. import __version__
 from ..data.dataset import Dataset
 from ..errors import DataError, InputError
 from ..files import write_atomically
+from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
 from .recipe import Recipe, differences
 
