@@ -98,15 +98,23 @@ def test_photographs_become_a_model_that_scores_photographs(recipe, data, tmp_pa
 
 
 def test_extracted_features_serve_as_well(recipe, data, tmp_path):
-    """With data.inputs=features the store is read, and no photograph is opened."""
+    """With data.inputs=features the store is read, and no photograph is opened.
+
+    Features of another extractor than the model's are refused before the run begins.
+    """
     store = tmp_path / "store"
     photographs = sorted((data / "images").iterdir())
     extract(photographs, store, GridExtractor(), batch_size=4)
     for photograph in photographs:
         photograph.write_bytes(b"no photograph")
     settings = ("data.inputs=features", "optim_wrapper.paramwise_cfg={}")
+    with pytest.raises(
+        InputError, match=r"made by an extractor .* leave the model's extractor out"
+    ):
+        run(recipe, data, tmp_path / "refused", *settings, features=store)
+    settings += ("model.extractor=None", "autocast=[]")
     model = run(recipe, data, tmp_path / "run", *settings, features=store)
-    assert model.extractor is not None
+    assert model.extractor is None
     results = (tmp_path / "run" / "model" / "results.json").read_text()
     assert open_dataset(data, "dev", features=store).fingerprint in results
 

@@ -18,6 +18,7 @@ from .scoring import score_all
 
 if TYPE_CHECKING:
     from .data.dataset import Dataset
+    from .data.store import FeatureStore
     from .model import MatchingModel
 
 Advance = Callable[[str, int, int], None]
@@ -102,6 +103,7 @@ def encode_dataset_images(
     """The images of a split, encoded, in blocks of the size that the model scores at once."""
     report = _part(advance, "images", len(dataset.image_ids))
     if dataset.features is not None:
+        check_extractor(model, dataset.features)
         blocks = []
         for start in range(0, len(dataset.image_ids), model.image_block):
             rows = range(start, min(start + model.image_block, len(dataset.image_ids)))
@@ -113,6 +115,24 @@ def encode_dataset_images(
             "Put the pictures into an images folder beside the captions, or give --features."
         )
     return model.encode_images(list(dataset.image_paths), advance=report).split(model.image_block)
+
+
+def check_extractor(model: MatchingModel, features: FeatureStore) -> None:
+    """Refuse features that another extractor made: of the right shape, they would mean nothing.
+
+    Raises `InputError`. A store that does not know its extractor, and a model that has none, pass.
+    """
+    if model.extractor is None or not features.weights:
+        return
+    from .vision.extraction import weights_fingerprint
+
+    own = weights_fingerprint(model.extractor)
+    if own != features.weights:
+        raise InputError(
+            f"The features were made by an extractor with the weights {features.weights[:12]}, and "
+            f"the model's own has {own[:12]}. Extract them with this model (zoo extract IMAGES -o "
+            "FEATURES --model NAME), use the pictures, or leave the model's extractor out."
+        )
 
 
 def encode_by_length(

@@ -115,12 +115,16 @@ class FeatureStore:
         shards: Sequence[Shard],
         places: NDArray[np.int64],
         fingerprint: str,
+        weights: str = "",
     ) -> None:
-        """`places` has for each image the number of its shard and its row there: (images, 2)."""
+        """`places` has for each image the number of its shard and its row there: (images, 2).
+
+        `weights` is the fingerprint of the extractor's weights, empty where it is not known.
+        """
         self.ids = tuple(ids)
         self.shards = tuple(shards)
         self.places = places
-        self.fingerprint = fingerprint
+        self.fingerprint, self.weights = fingerprint, weights
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -141,7 +145,7 @@ class FeatureStore:
                 f"{folder} has {len(places):,} rows for {len(index.ids):,} images. "
                 "Delete the folder and extract the features again."
             )
-        return cls(index.ids, shards, places, index.fingerprint)
+        return cls(index.ids, shards, places, index.fingerprint, index.plan.weights)
 
     @classmethod
     def from_array(cls, path: Path, ids: Sequence[str], rows: NDArray[np.int64]) -> Self:
@@ -196,7 +200,7 @@ class FeatureStore:
                 f"{missing[0]!r}. Extract the features of all pictures of the split."
             )
         places = self.places[[known[image] for image in ids]]
-        return FeatureStore(ids, self.shards, places, self.fingerprint)
+        return FeatureStore(ids, self.shards, places, self.fingerprint, self.weights)
 
     def _gather(self, name: str, places: NDArray[np.int64]) -> Tensor:
         first = self.shards[0].arrays[name]

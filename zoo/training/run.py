@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..data.dataset import Dataset
 from ..errors import DataError
-from ..evaluation import evaluate
+from ..evaluation import check_extractor, evaluate
 from ..model import MatchingModel
 from .average import Average
 from .building import build_from, initialize
@@ -53,6 +53,8 @@ class Run:
             folder.check_same(self.resumed.meta, recipe, data_prints)
         else:
             initialize(self.model, recipe, training, data)
+            if training.features is not None:
+                check_extractor(self.model, training.features)
         self.pair = TrainedPair(self.model, self.loss, recipe["autocast"])
         self.pair.to("cuda" if torch.cuda.is_available() else "cpu")
         self.average = _average(self.model, recipe)

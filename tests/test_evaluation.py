@@ -1,0 +1,83 @@
+"""A measurement is of the whole split, in the data set's order, and says what it was made on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import zoo
+from photo_models import photo_model
+from zoo.errors import InputError
+from zoo.evaluation import evaluate, score_dataset
+from zoo.vision.extraction import extract
+
+
+@pytest.fixture
+def model():
+    """Reads photographs; untrained."""
+    return photo_model()
+
+
+@pytest.fixture
+def dataset(data_folder):
+    """Six photographs, twelve captions."""
+    return zoo.open_dataset(data_folder, "test")
+
+
+def test_scores_stand_in_the_order_of_the_data_set(model, dataset):
+    """Captions are encoded by length, images in blocks, and neither shows."""
+    model.image_block, model.text_block = 4, 5
+    images = model.encode_images(list(dataset.image_paths))
+    texts = model.encode_texts(list(dataset.captions))
+
+    assert_close(score_dataset(model, dataset), model.score(images, texts))
+
+
+def test_a_measurement_can_be_made_again(model, dataset):
+    """The same figures, and the same fingerprint of the data."""
+    first, second = evaluate(model, dataset), evaluate(model, dataset)
+
+    assert first.metrics == second.metrics
+    assert first.data_fingerprint == dataset.fingerprint
+    assert (first.images, first.captions, first.ties) == (6, 12, "against")
+    assert first.to_json()["protocol"] == "6 images, 12 captions, no folds"
+
+
+def test_its_six_parts_add_up(model, dataset):
+    """Also after they were rounded to two decimals."""
+    metrics = evaluate(model, dataset).to_json()["metrics"]
+    parts = [metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)]
+
+    assert metrics["rsum"] == pytest.approx(sum(parts), abs=0.05)
+
+
+def test_stored_features_stand_in_for_photographs(model, dataset, data_folder, tmp_path):
+    """In float32 they give the scores of the photographs."""
+    extract(dataset.image_paths, tmp_path / "store", model.extractor, dtype="float32")
+    stored = zoo.open_dataset(data_folder, "test", features=tmp_path / "store")
+
+    assert_close(score_dataset(model, stored), score_dataset(model, dataset))
+
+
+def test_features_of_another_extractor_are_refused(model, data_folder, dataset, tmp_path):
+    """They have the right shape and would give a wrong number."""
+    extract(dataset.image_paths, tmp_path / "store", model.extractor)
+    stored = zoo.open_dataset(data_folder, "test", features=tmp_path / "store")
+    with torch.no_grad():
+        model.extractor.backbone.head.bias += 1
+
+    with pytest.raises(InputError, match=r"made by an extractor with the weights .* --model NAME"):
+        evaluate(model, stored)
+
+
+def test_progress_tells_what_is_done(model, dataset):
+    """Images, captions and pairs, each up to its total."""
+    done: dict[str, list[int]] = {}
+
+    def advance(what, by, total):
+        done[what] = [done.get(what, [0])[0] + by, total]
+
+    evaluate(model, dataset, advance=advance)
+
+    assert done == {"images": [6, 6], "captions": [12, 12], "score": [72, 72]}
