@@ -146,7 +146,7 @@ def test_the_backbone_begins_with_its_published_weights(
     weights = "mobilenet_edgetpu_075_224.npz"
     trained = run(recipe, data, tmp_path / "run", f"initial_weights.extractor={weights}")
     extractor = GridExtractor()
-    extractor.load_backbone(shared_data / "weights" / weights)
+    extractor.load_initial(shared_data / "weights" / weights)
     begun = extractor.state_dict()
     fixed = [name for name in begun if "head" not in name]
     assert len(fixed) > 50

@@ -136,7 +136,7 @@ def test_a_picture_gives_the_same_alone_and_in_company():
 def test_half_precision_weights_on_disk_give_the_same_to_rounding(shared_data):
     """The published weights, stored as float16 and loaded again, change features by under 1%."""
     grid, again = GridExtractor().eval(), GridExtractor().eval()
-    grid.load_backbone(shared_data / "weights" / "mobilenet_edgetpu_075_224.npz")
+    grid.load_initial(shared_data / "weights" / "mobilenet_edgetpu_075_224.npz")
     again.load_state_dict({name: value.half() for name, value in grid.state_dict().items()})
     photos = grid.prepare(sorted((shared_data / "flickr8k" / "images").glob("*.jpg"))[:4])
     with torch.no_grad():

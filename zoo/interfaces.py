@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -73,6 +74,15 @@ class Component(nn.Module, ABC):
     def files(self) -> Mapping[str, str]:
         """Text files, by name, that must lie beside the weights to build this component again."""
         return {}
+
+    def load_initial(self, path: Path) -> None:
+        """Take weights to begin training from, out of a file of the form that this part knows.
+
+        That form is a safetensors file with this component's own names, unless it says otherwise.
+        """
+        from safetensors.torch import load_file
+
+        self.load_state_dict(load_file(path), strict=True)
 
 
 class Encoder(Component, Generic[PreparedT, EncodedT], ABC):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import nn
 
 from .. import components
 from ..batch import Photos, Regions
@@ -18,7 +17,7 @@ from ..data.dataset import Dataset
 from ..data.vocabulary import Vocabulary
 from ..errors import InputError
 from ..hooks import API_VERSION
-from ..interfaces import Loss
+from ..interfaces import Component, Loss
 from ..model import MatchingModel, build_model
 from ..version import __version__
 from .data import image_items
@@ -127,16 +126,10 @@ def _text_files(recipe: Recipe, dataset: Dataset, data: Path) -> Mapping[str, st
     return {"vocab.json": Vocabulary.build(dataset.captions, **settings).to_json()}
 
 
-def _load_part(part: nn.Module | None, name: str, path: Path) -> None:
+def _load_part(part: Component | None, name: str, path: Path) -> None:
     if part is None:
         raise InputError(
             f"The recipe gives initial weights for the {name}, and the model has none. "
             f"Take initial_weights.{name} out of the recipe."
         )
-    for loader in ("load_initial", "load_backbone"):
-        if hasattr(part, loader):
-            getattr(part, loader)(path)
-            return
-    from safetensors.torch import load_file
-
-    part.load_state_dict(load_file(path), strict=True)
+    part.load_initial(path)

@@ -64,7 +64,7 @@ class GridExtractor(Extractor):
         """The settings that features depend on."""
         return f"size={self.size}"
 
-    def load_backbone(self, path: Path) -> None:
+    def load_initial(self, path: Path) -> None:
         """Take the backbone's published weights. Raises `WeightsError` if it is another file."""
         self.backbone.load_state_dict(convert(path))
 
