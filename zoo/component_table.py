@@ -6,13 +6,12 @@ only build what installed code has registered.
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InputError, PluginError
+from .spelling import nearest
 
 KINDS = ("image_encoder", "text_encoder", "aligner", "loss", "extractor", "importer")
 
@@ -93,12 +92,3 @@ def core_table() -> ComponentTable:
     for (kind, name), target in CORE.items():
         table.add(kind, name, target)
     return table
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The sentence that helps after an unknown word: near ones, or all that are known."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=3)
-    if near:
-        return f"Did you mean {' or '.join(repr(one) for one in near)}?"
-    return f"Known: {', '.join(known) or 'none'}."

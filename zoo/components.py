@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from .component_table import ComponentTable, nearest
+from .component_table import ComponentTable
 from .errors import InputError
 from .plugins import component_table
+from .spelling import nearest
 
 
 def build(

@@ -116,7 +116,7 @@ class TextEncoder(Encoder[PreparedT, EncodedT], ABC):
 
     @abstractmethod
     def words(self, text: str) -> list[str]:
-        """The tokens of a text as a person reads them, in the order of its encoded fragments."""
+        """The words of a text as a person reads them, one for each of its encoded fragments."""
 
 
 class Extractor(Encoder[Photos, Regions], ABC):
