@@ -75,6 +75,30 @@ def test_captions_of_an_image_may_be_apart_and_of_any_number(tmp_path):
     assert dataset.captions_of(0) == ("one", "three", "four")
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("flickr8k", "f8k"),
+        ("flickr30k", "f30k"),
+        ("f30k_precomp", "f30k"),
+        ("f30k", "f30k"),
+        ("coco_precomp", "coco"),
+        ("coco", "coco"),
+        ("mine", "mine"),
+    ],
+)
+def test_known_data_sets_have_the_names_of_the_registry(tmp_path, monkeypatch, folder, name):
+    """By either layout, and also when the folder is the one that one stands in."""
+    write_scan(tmp_path / folder, IDS, CAPTIONS)
+    images = [karpathy_image("a.jpg", "val", ["one"])]
+    (tmp_path / folder / "dataset.json").write_text(
+        json.dumps({"dataset": folder, "images": images})
+    )
+    monkeypatch.chdir(tmp_path / folder)
+    assert open_dataset(".", "test").name == name
+    assert read_karpathy(Path("dataset.json"), "dev").name == name
+
+
 def test_val_is_dev(tmp_path):
     """The field's two names of one split open the same."""
     write_scan(tmp_path, IDS, CAPTIONS, split="dev")
@@ -107,7 +131,7 @@ def test_both_layouts_of_flickr8k_agree(shared_data, split):
     folder = shared_data / "flickr8k"
     scan, json_ = read_scan(folder, split), read_karpathy(folder / "dataset_flickr8k.json", split)
     assert len(scan.image_ids) == {"train": 6000, "dev": 1000, "test": 1000}[split]
-    assert scan.name == json_.name == "flickr8k"
+    assert scan.name == json_.name == "f8k"
     assert scan.image_ids == json_.image_ids
     assert scan.captions == json_.captions
     assert np.array_equal(scan.caption_images, json_.caption_images)

@@ -13,12 +13,14 @@ import numpy as np
 from ..errors import DataError, InputError
 
 KARPATHY_SPLITS = {"train": ("train", "restval"), "dev": ("val",), "test": ("test",)}
+REGISTRY_NAMES = {"flickr8k": "f8k", "flickr30k": "f30k"}
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
     """One split as its files list it.
 
+    name:           of the data set, as registry.yaml says it if it is one of the field's
     image_ids:      (images,)
     captions:       (captions,)
     caption_images: (captions,) int64, the row in `image_ids` of the image that each describes
@@ -76,9 +78,12 @@ def read_scan(folder: Path, split: str) -> Listing:
             f"{len(captions)} captions. Give one id for each caption, or a different one an image."
         )
     caption_images = np.repeat([rows[image] for image in lines], each).astype(np.int64)
-    name = folder.name.removesuffix("_precomp")
     return Listing(
-        name, tuple(rows), tuple(captions), caption_images, _file_names(folder, tuple(rows))
+        _name(folder.resolve().name),
+        tuple(rows),
+        tuple(captions),
+        caption_images,
+        _file_names(folder, tuple(rows)),
     )
 
 
@@ -98,7 +103,7 @@ def read_karpathy(path: Path, split: str) -> Listing:
         ) from error
     counts = [len(some) for some in sentences]
     captions = tuple(caption for some in sentences for caption in some)
-    return Listing(name, names, captions, np.repeat(np.arange(len(names)), counts), names)
+    return Listing(_name(name), names, captions, np.repeat(np.arange(len(names)), counts), names)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -117,6 +122,16 @@ def read_lines(path: Path) -> list[str]:
             f"{path} has nothing in line {lines.index('') + 1}. Give every line a value."
         )
     return lines
+
+
+def _name(written: str) -> str:
+    """The registry's word for a data set; a name that it does not know stays.
+
+    >>> _name("flickr30k"), _name("coco_precomp"), _name("mine")
+    ('f30k', 'coco', 'mine')
+    """
+    bare = written.removesuffix("_precomp")
+    return REGISTRY_NAMES.get(bare.lower(), bare)
 
 
 def _places(image: Mapping[str, str]) -> Sequence[str]:
