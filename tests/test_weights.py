@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +56,70 @@ def test_saving_replaces_a_folder_as_a_whole(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["config.json", "model.safetensors", "results.json", "vocab.json"]
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("present", ["notes.txt", "config.json", "model.safetensors"])
+def test_a_folder_of_other_things_is_never_replaced(tmp_path, present):
+    """A wrong path costs nobody's files, and the message says what was wanted."""
+    (tmp_path / present).write_text("mine")
+
+    with pytest.raises(InputError, match=r"no model folder: it lacks .*new or an empty folder"):
+        tiny_model().save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [present]
+
+
+def test_a_model_is_saved_where_one_stands_and_through_a_link(tmp_path, monkeypatch):
+    """An empty folder is filled; a link stays one."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    tiny_model().save(tmp_path / "link")
+    monkeypatch.chdir(tmp_path / "real")
+    tiny_model().save(".")
+
+    assert (tmp_path / "link").is_symlink()
+    assert_close(scores_of(load_folder(tmp_path / "link")), scores_of(tiny_model()))
+
+
+def test_the_card_of_the_old_folder_is_carried_over(folder):
+    """What stands there by hand is not lost."""
+    (folder / "README.md").write_text("mine")
+    tiny_model().save(folder)
+
+    assert (folder / "README.md").read_text() == "mine"
+
+
+def test_a_failing_rename_puts_the_old_folder_back(folder, monkeypatch):
+    """The second of the two fails: nothing has changed and nothing is left over."""
+    before, rename = (folder / "config.json").stat().st_ino, Path.rename
+
+    def fail(path, target):
+        if path.suffix == ".tmp":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        tiny_model().save(folder)
+    assert (folder / "config.json").stat().st_ino == before
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("moment", ["between the renames", "before the removal"])
+def test_what_a_killed_save_left_is_put_back_or_removed(folder, monkeypatch, moment):
+    """By the next save, also by one that fails; another folder's left-over stays."""
+    other = folder.parent / ".model.2.7.old"
+    other.mkdir()
+    leftover = folder.parent / ".model.123.old"
+    if moment == "between the renames":
+        folder.rename(leftover)
+    else:
+        shutil.copytree(folder, leftover)
+    monkeypatch.setattr("zoo.saving._serialize", lambda *_: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        tiny_model().save(folder)
+    assert {path.name for path in folder.parent.iterdir()} == {"model", other.name}
+    assert_close(scores_of(load_folder(folder)), scores_of(tiny_model()))
 
 
 def test_a_failing_save_leaves_the_old_folder(folder, monkeypatch):

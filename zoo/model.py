@@ -129,11 +129,14 @@ class MatchingModel(nn.Module):
         half: bool = False,
         results: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Save as a model folder, atomically; `half` stores the weights as float16.
+        """Save as a model folder, whole or not at all; `half` stores the weights as float16.
 
-        `zoo.load("local-dir:FOLDER")` reads it again. `results` become its results.json. A folder
-        that was there is replaced as a whole. Raises `WeightsError` for a model that was not built
-        from a configuration or whose weights are not finite, and `DataError` when the disk is full.
+        `zoo.load("local-dir:FOLDER")` reads it again. `results` become its results.json. An older
+        model's folder is replaced, but for its README.md; should the process be killed between
+        the two renames of that, the old folder lies beside it as `.NAME.PID.old` until the next
+        save puts it back. Raises `InputError` for a folder with other things in it, `WeightsError`
+        for a model that was not built from a configuration or whose weights are not finite, and
+        `DataError` when the disk is full.
         """
         if self.config is None:
             raise WeightsError(
