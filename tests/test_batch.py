@@ -65,3 +65,18 @@ def test_rows_are_picked_by_number():
     whole = nested(5, 2)
 
     assert_close(whole[torch.tensor([4, 0])].whole, whole.whole[[4, 0]])
+
+
+@pytest.mark.parametrize(("device", "away"), [("cpu", False), ("meta", True)])
+def test_a_copy_to_the_cpu_is_waited_for(monkeypatch, device, away):
+    """Read too early it would hold anything; a copy to an accelerator may go on beside."""
+    whole, to, waited = nested(2, 3), Tensor.to, []
+
+    def noted(tensor, *arguments, non_blocking=False):
+        waited.append(non_blocking)
+        return to(tensor, *arguments, non_blocking=non_blocking)
+
+    monkeypatch.setattr(Tensor, "to", noted)
+
+    assert len(whole.to(device)) == 2
+    assert waited == [away] * 3

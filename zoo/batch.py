@@ -33,8 +33,9 @@ class Batch:
         return len(next(value for _, value in self._fields()))
 
     def to(self, device: torch.device | str) -> Self:
-        """The same items on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        """The same items on another device; the CPU has them when this returns."""
+        away = torch.device(device).type != "cpu"
+        return self._map(lambda tensor: tensor.to(device, non_blocking=away))
 
     def pin_memory(self) -> Self:
         """The same items in page-locked memory; a data loader calls this by its name."""
