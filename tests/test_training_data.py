@@ -139,11 +139,3 @@ def test_what_the_data_do_not_have_is_named(model, dataset):
         Collate(model, dataset, "pictures", seed=0)
     with pytest.raises(InputError, match=r"data\.by is 'text'"):
         TrainingSet(dataset, by="text")
-
-
-def test_no_more_workers_than_processors_are_started(model, dataset, monkeypatch):
-    """The loader would warn, and slow down."""
-    monkeypatch.setattr("zoo.training.data._processors", lambda: 1)
-    settings = SETTINGS | {"workers": 64}
-
-    assert training_loader(model, dataset, settings, seed=0).num_workers == 1

@@ -88,9 +88,8 @@ def training_loader(
         seed=seed,
     )
     size, drop_last = settings["batch_size"], settings["drop_last"]
-    workers = min(settings["workers"], processors())
     # No batch depends on the number of workers, so more of them than processors is only a loss.
-    workers = min(settings["workers"], _processors())
+    workers = min(settings["workers"], processors())
     if len(samples) < (size if drop_last else 1):
         raise DataError(
             f"The training split of {dataset.name} has {len(samples)} {settings['by']}s, fewer "
@@ -121,13 +120,6 @@ def _leave_signals_to_the_run(worker: int) -> None:
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
