@@ -245,7 +245,12 @@ def test_how_to_get_says_what_to_do(tmp_path):
 
     assert "zoo train chan-coco" in shipped.find("chan-coco").how_to_get
     assert "Comes with the package" in shipped.find("chan-f8k").how_to_get
-    assert "org/scan-f30k" in registry.find("scan-f30k").how_to_get
+    published = registry.find("scan-f30k").how_to_get
+    assert "org/scan-f30k" in published
+    assert "Download its files into a folder" in published
+    assert registry.find("scan-f30k.bert").how_to_get == (
+        "No weights are published. Choose another model (`zoo list` shows them)."
+    )
 
 
 def test_cards_are_frozen():

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import zoo
-from tiny import tiny_model
-from zoo.errors import InputError, UnknownModelError, WeightsError
+from tiny import tiny_files, tiny_model
+from zoo.encoders.bert import SPECIALS
+from zoo.errors import InputError, PluginError, UnknownModelError, WeightsError
+from zoo.training.recipe import find_recipe
 
 HEAVY = {"torch", "mmengine", "transformers", "huggingface_hub", "safetensors", "matplotlib"}
 
@@ -51,6 +58,69 @@ def test_random_weights_build_an_unpublished_model():
     assert model.config.name == "chan-f30k"
     assert model.image_encoder.project.weight.shape == (1024, 2048)
     assert model.encode_texts(["a dog"]).embeddings.shape[2] == 1024
+
+
+@pytest.fixture
+def text_files(tmp_path, monkeypatch):
+    """A folder with every text file that a model may ask for; the bundled one has vocab.json."""
+    (tmp_path / "bundled").mkdir()
+    for folder in (tmp_path, tmp_path / "bundled"):
+        (folder / "vocab.json").write_text(tiny_files()["vocab.json"])
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "a", "dog"]))
+    monkeypatch.setattr("zoo.loading._bundled", lambda _card: tmp_path / "bundled")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_what_a_card_advises_can_be_done(name, text_files, monkeypatch):
+    """Its recipe is there, and its call for random weights runs, with the folder that it names."""
+    monkeypatch.chdir(text_files)
+    advice = zoo.info(name).how_to_get
+    on_meta = SimpleNamespace(load=partial(zoo.load, device="meta"))  # shapes without numbers
+
+    for recipe in re.findall(r"zoo train (\S+)", advice):
+        assert find_recipe(recipe).is_file()
+    calls = [call for call in re.findall(r"zoo\.load\([^)]*\)", advice) if "random" in call]
+    assert len(calls) == (zoo.info(name).status == "unpublished")
+    for call in calls:
+        with torch.device("meta"):
+            model = eval(call.replace("FOLDER", "."), {"zoo": on_meta})
+        assert model.config.name == name
+
+
+def test_random_weights_of_bert_say_which_file_they_need():
+    """And not to put it among the files of another model."""
+    with pytest.raises(WeightsError) as caught:
+        zoo.load("chan-coco.bert_butd", weights="random")
+
+    message = str(caught.value)
+    assert message.startswith("chan-coco.bert_butd needs vocab.txt, which no package brings.")
+    assert message.endswith('files="FOLDER"), FOLDER with the vocab.txt of bert-base-uncased.')
+
+
+def test_a_folder_s_weights_and_text_files_can_be_replaced(tmp_path, text_files):
+    """Either or both; by default they are the folder's own."""
+    folder = tiny_model().save(tmp_path / "model")
+    moved = (folder / "model.safetensors").rename(tmp_path / "other.safetensors")
+    bias = zoo.load(f"local-dir:{folder}", weights=moved).image_encoder.project.bias
+    assert torch.equal(bias, tiny_model().image_encoder.project.bias)
+
+    (folder / "vocab.json").unlink()
+    with pytest.raises(WeightsError, match=r"has no file vocab\.json"):
+        zoo.load(f"local-dir:{folder}", weights="random")
+    assert zoo.load(f"local-dir:{folder}", weights="random", files=text_files)
+
+
+@pytest.mark.parametrize("weights", [None, "random"])
+def test_a_folder_needs_its_plugin_whatever_its_weights(tmp_path, weights):
+    """Its parts could mean another thing elsewhere."""
+    folder = tiny_model().save(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["plugin"]["name"] = "chen"
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(PluginError, match="'chen' is not installed"):
+        zoo.load(f"local-dir:{folder}", weights=weights)
 
 
 def test_weights_from_a_file_bring_their_vocabulary(tmp_path):

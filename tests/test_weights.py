@@ -14,7 +14,7 @@ from torch.testing import assert_close
 import zoo
 from tiny import CAPTIONS, FEATURES, tiny_model
 from zoo.errors import DataError, InputError, PluginError, WeightsError
-from zoo.weights import load_folder
+from zoo.weights import FolderFiles, load_folder
 
 
 @pytest.fixture
@@ -227,6 +227,15 @@ def test_a_missing_vocabulary_is_named(folder):
 
     with pytest.raises(WeightsError, match=r"has no file vocab\.json, which the model needs"):
         load_folder(folder)
+
+
+def test_a_folder_says_which_files_it_has(folder):
+    """Those right in it; a path that leads out, or a folder that is not there, has none."""
+    files = FolderFiles(folder)
+
+    assert "vocab.json" in files
+    assert not any(name in files for name in ("vocab.txt", "../model/vocab.json", "", "..", 3))
+    assert list(FolderFiles(folder / "absent")) == []
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

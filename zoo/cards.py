@@ -58,6 +58,8 @@ class Card:
     results: Results
     parts: Parts | None
     """What to build when there is no model folder that says it."""
+    files: Mapping[str, str]
+    """Text files that a new model needs and the package has not: name, and where it comes from."""
     weights: PublishedWeights | None
     folder: Path | None
     """Where a bundled model lies."""
@@ -76,13 +78,28 @@ class Card:
         if self.status == "bundled":
             return f"Comes with the package: zoo.load({self.name!r})."
         if self.weights is not None:
-            return f"Downloaded from {self.weights.repo} by zoo.load({self.name!r})."
-        train = f"Train it (zoo train {self.recipe} --data PATH)" if self.recipe else "Train it"
-        return (
-            f"No weights are published. {train}, give weights of your own "
-            f'(zoo.load({self.name!r}, weights="FILE.safetensors")), or start from random ones '
-            f'(zoo.load({self.name!r}, weights="random")).'
-        )
+            return (
+                f"Its weights are at {self.weights.repo}, which this version cannot fetch from. "
+                'Download its files into a folder and use zoo.load("local-dir:FOLDER").'
+            )
+        ways = [f"train it (zoo train {self.recipe} --data PATH)"] if self.recipe else []
+        if self.parts is not None:
+            ways += [
+                "give weights of your own with the vocabulary beside them "
+                f'(zoo.load({self.name!r}, weights="FILE.safetensors"))',
+                f"start from random ones ({self.random_start})",
+            ]
+        advice = ", or ".join(ways) or "choose another model (`zoo list` shows them)"
+        return f"No weights are published. {advice[0].upper()}{advice[1:]}."
+
+    @property
+    def random_start(self) -> str:
+        """The call that builds the model anew, and what it needs that is not there."""
+        if not self.files:
+            return f'zoo.load({self.name!r}, weights="random")'
+        needed = " and ".join(f"the {file} of {source}" for file, source in self.files.items())
+        call = f'zoo.load({self.name!r}, weights="random", files="FOLDER")'
+        return f"{call}, FOLDER with {needed}"
 
 
 @dataclass(frozen=True)
@@ -142,6 +159,7 @@ class Registry:
             recipe=variant.recipe,
             results=variant.results,
             parts=variant.parts,
+            files=variant.files,
             weights=variant.weights if isinstance(variant.weights, PublishedWeights) else None,
             folder=_bundled_folder(variant, self.homes[name]),
         )

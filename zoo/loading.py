@@ -14,7 +14,6 @@ from .plugins import discover
 if TYPE_CHECKING:
     import torch
 
-    from .config import ModelConfig
     from .model import MatchingModel
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
@@ -31,9 +30,10 @@ def load(
     """Build a model by name, with its trained weights, ready to encode and score.
 
     `name` is a registry name, "local-dir:PATH" or "hf-hub:ORG/REPO[@REVISION]". `weights` is
-    "random", or the path of a safetensors file to use in place of the model's own. `files` is the
-    folder with the vocabulary or tokenizer that goes with them; by default the folder that the
-    weights lie in, and for random weights the vocabulary of the bundled chan-f8k.
+    "random", or the path of a safetensors file to use in place of the model's own. `files` is a
+    folder with the vocabulary or tokenizer that goes with them. By default it is the model's own
+    folder, where it has one; else the folder that the weights lie in; and for random weights the
+    vocabulary of the bundled chan-f8k, or an error that says which files the model needs.
 
     Raises `UnknownModelError` for an unknown name, `WeightsError` when there are no weights or
     they do not fit, `PluginError` when the plugin that supplies the method cannot be used.
@@ -46,7 +46,7 @@ def load(
             f"Download the repository's files into a folder and load {LOCAL}FOLDER."
         )
     if name.startswith(LOCAL):
-        return _from_folder(Path(name.removeprefix(LOCAL)), weights, files, device)
+        return _from_folder(name.removeprefix(LOCAL), weights, files, device)
     if any(mark in name for mark in "/\\:"):
         raise InputError(
             f"{name!r} is neither a registry name nor does it begin with a known prefix. "
@@ -98,19 +98,22 @@ def _bundled(card: Card) -> Path:
 
 
 def _from_folder(
-    folder: Path, weights: str | Path | None, files: str | Path | None, device: torch.device | str
+    folder: str | Path,
+    weights: str | Path | None,
+    files: str | Path | None,
+    device: torch.device | str,
 ) -> MatchingModel:
-    from .weights import load_folder, read_folder_config
+    from .weights import load_folder
 
-    if weights is None:
-        return load_folder(folder, device=device)
-    return _build(read_folder_config(folder), weights, Path(files or folder), device)
+    return load_folder(folder, weights=weights, files=files, device=device)
 
 
 def _from_card(
     card: Card, weights: str | Path, files: str | Path | None, device: torch.device | str
 ) -> MatchingModel:
     from .config import ModelConfig
+    from .model import build_model
+    from .weights import FolderFiles, load_weights
 
     discover().require(card.plugin)
     if card.config is None:
@@ -119,18 +122,19 @@ def _from_card(
             "Choose another model: `zoo list` shows them."
         )
     config = ModelConfig.model_validate({"name": card.name, "method": card.method, **card.config})
-    if files is None:
-        files = _bundled(info(VOCABULARY_OF)) if weights == "random" else Path(weights).parent
-    return _build(config, weights, Path(files), device)
-
-
-def _build(
-    config: ModelConfig, weights: str | Path, files: Path, device: torch.device | str
-) -> MatchingModel:
-    from .model import build_model
-    from .weights import FolderFiles, load_weights
-
-    model = build_model(config, FolderFiles(files))
+    model = build_model(config, FolderFiles(Path(files or _text_files(card, weights))))
     if weights != "random":
         load_weights(model, Path(weights))
     return model.to(device).eval()
+
+
+def _text_files(card: Card, weights: str | Path) -> Path:
+    """The folder of the text files where none is given."""
+    if weights != "random":
+        return Path(weights).parent
+    if card.files:
+        raise WeightsError(
+            f"{card.name} needs {' and '.join(card.files)}, which no package brings. "
+            f"Give the folder that it lies in: {card.random_start}."
+        )
+    return _bundled(info(VOCABULARY_OF))

@@ -196,6 +196,7 @@ class Variant(_Entry):
     """One trained (or yet untrained) model.
 
     parts: what to build when there is no model folder whose config.json says it
+    files: text files that a new model needs and the package has not, and where each comes from
     recipe: the name of the training recipe, as `zoo train` takes it
     """
 
@@ -203,6 +204,7 @@ class Variant(_Entry):
     license: Line | None = None
     features: Features
     parts: Parts | None = None
+    files: dict[FileName, Line] = {}
     recipe: RecipeName | None = None
     weights: Weights | None = None
     results: Results = Results()

@@ -28,16 +28,20 @@ class FolderFiles(Mapping[str, str]):
         self.folder = folder
 
     def __getitem__(self, name: str) -> str:
-        path = self.folder / name
-        if Path(name).name != name or not path.is_file():
+        if name not in self:
             raise WeightsError(
                 f"{self.folder} has no file {name}, which the model needs. "
                 f"Put {name} there, from where the model came from."
             )
-        return read_text(path)
+        return read_text(self.folder / name)
+
+    def __contains__(self, name: object) -> bool:
+        inside = isinstance(name, str) and Path(name).name == name
+        return inside and (self.folder / str(name)).is_file()
 
     def __iter__(self) -> Iterator[str]:
-        return (path.name for path in self.folder.iterdir() if path.is_file())
+        places = self.folder.iterdir() if self.folder.is_dir() else ()
+        return (path.name for path in places if path.is_file())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -59,8 +63,17 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def load_folder(folder: str | Path, *, device: torch.device | str = "cpu") -> MatchingModel:
+def load_folder(
+    folder: str | Path,
+    *,
+    weights: str | Path | None = None,
+    files: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> MatchingModel:
     """The model in a folder, ready to encode and score.
+
+    `weights` ("random", or a safetensors file) and `files` (a folder with the encoders' text files)
+    take the place of the folder's own.
 
     Raises `WeightsError` when a file is absent or damaged, or when any parameter or buffer is
     missing, left over, of another shape or not finite; one error names them all.
@@ -69,8 +82,9 @@ def load_folder(folder: str | Path, *, device: torch.device | str = "cpu") -> Ma
     config = read_folder_config(folder)
     if config.plugin is not None:
         discover().require(config.plugin.name)
-    model = build_model(config, FolderFiles(folder))
-    load_weights(model, folder / WEIGHTS)
+    model = build_model(config, FolderFiles(Path(files or folder)))
+    if weights != "random":
+        load_weights(model, Path(weights or folder / WEIGHTS))
     return model.to(device).eval()
 
 
@@ -80,7 +94,7 @@ def read_folder_config(folder: Path) -> ModelConfig:
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise WeightsError(
             f"{folder} {what}. A model folder holds config.json and model.safetensors: "
-            "give the path that `model.save` or `zoo train` printed."
+            "give the folder that was passed to `model.save`, or that `zoo train` printed."
         )
     return read_config(read_text(folder / CONFIG), str(folder / CONFIG))
 

@@ -53,12 +53,14 @@ class BERT(TextEncoder[Tokens, Fragments]):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
-        if "vocab.txt" not in files:
+        try:
+            vocabulary = files["vocab.txt"]
+        except KeyError:
             raise WeightsError(
                 f"The text encoder needs vocab.txt and there is {', '.join(files) or 'no file'}. "
                 "Put the word pieces that the model was trained with beside its weights."
-            )
-        return cls(files["vocab.txt"], **config)
+            ) from None
+        return cls(vocabulary, **config)
 
     def files(self) -> Mapping[str, str]:
         return {"vocab.txt": self.vocabulary}

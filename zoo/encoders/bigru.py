@@ -59,12 +59,14 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
-        if "vocab.json" not in files:
+        try:
+            vocabulary = files["vocab.json"]
+        except KeyError:
             raise WeightsError(
                 f"The text encoder needs vocab.json and there is {', '.join(files) or 'no file'}. "
                 "Put the vocabulary that the model was trained with beside its weights."
-            )
-        return cls(Vocabulary.from_json(files["vocab.json"]), **config)
+            ) from None
+        return cls(Vocabulary.from_json(vocabulary), **config)
 
     def files(self) -> Mapping[str, str]:
         return {"vocab.json": self.vocabulary.to_json()}
