@@ -10,7 +10,8 @@ pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 
 from zoo.errors import InputError
 from zoo.training import recipe as recipes
-from zoo.training.recipe import differences, find_recipe, list_recipes, read_recipe
+from zoo.training.overrides import differences, flatten
+from zoo.training.recipe import find_recipe, list_recipes, read_recipe
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def path(tmp_path):
 )
 def test_an_override_is_read_as_a_value(path, override, key, value):
     """A value is a Python literal where it is one, else a string."""
-    assert recipes.flatten(read_recipe(path, [override]).settings)[key] == value
+    assert flatten(read_recipe(path, [override]).settings)[key] == value
 
 
 def test_an_override_reaches_into_lists(path):
@@ -57,9 +58,30 @@ def test_overrides_may_be_a_mapping(path):
         ("param_scheduler.7.end=1", "Did you mean 'param_scheduler.1' or 'param_scheduler.0'"),
         ("vocabulary.minimum_count=4", "vocabulary is None and has no parts"),
         ("seed", "not of the form key=value"),
+        ("log_every={1}", "no plain value"),
+        ("log_every=0", "log_every is 0"),
+        ("data.batch_size=0", "data.batch_size is 0"),
+        ("data.captions_per_image=0", "data.captions_per_image is 0"),
+        ("data.workers=-1", "data.workers is -1"),
+        ("data.inputs=pictures", "data.inputs is 'pictures'. Input should be 'photos' or"),
+        ("data.by=text", "data.by is 'text'"),
+        ("data.train=", "data.train is ''"),
+        ("average={'momentm': 0.9}", "average has no key 'momentm'. Did you mean 'momentum'?"),
+        ("average.momentum=1", "average.momentum is 1"),
+        ("warm_up={'epoch': 1}", "warm_up does not set epochs, only epoch"),
+        ("vocabulary={'min_count': 4}", "no key 'min_count'. Did you mean 'minimum_count'?"),
+        ("vocabulary={}", "one of 'minimum_count' and 'file'"),
+        (
+            "optim_wrapper.paramwise_cfg={'text_encoder': {'lr_mul': 1.0}}",
+            "optim_wrapper.paramwise_cfg.text_encoder has no key 'lr_mul'. Did you mean 'lr_mult'?",
+        ),
+        (
+            "optim_wrapper={'optimizer': {}, 'accumulative_counts': 2}",
+            "optim_wrapper.accumulative_counts is 2, and a checkpoint cannot hold",
+        ),
     ],
 )
-def test_a_mistyped_override_is_refused_with_the_nearest(path, override, said):
+def test_a_wrong_setting_is_refused_by_its_name_with_the_nearest(path, override, said):
     """No override is silently without effect."""
     with pytest.raises(InputError) as raised:
         read_recipe(path, [override])
@@ -95,12 +117,37 @@ def test_a_recipe_is_found_by_the_name_it_bears(tmp_path, monkeypatch):
     file.parent.mkdir()
     file.write_text(toy.RECIPE.replace('"toy"', '"chan-f8k"', 1))
     monkeypatch.setattr(recipes, "_plugin_folders", lambda: [tmp_path])
-    assert list_recipes() == {"chan-f8k": file}
+    assert list_recipes() == {"chan-f8k": [file]}
     assert find_recipe("chan-f8k") == file
     with pytest.raises(InputError, match="Did you mean 'chan-f8k'"):
         find_recipe("chan-flickr8k")
     with pytest.raises(InputError, match="There is no recipe file"):
         find_recipe(tmp_path / "absent.py")
+
+
+def test_a_name_that_two_recipes_bear_is_refused_with_both(tmp_path, monkeypatch):
+    """No plugin takes the place of another's recipe in silence; a path still says which."""
+    files = [tmp_path / plugin / "recipes" / "toy.py" for plugin in ("ours", "theirs")]
+    for file in files:
+        toy.write_recipe(file.parent)
+    monkeypatch.setattr(
+        recipes, "_plugin_folders", lambda: [tmp_path / "ours", tmp_path / "theirs"]
+    )
+    with pytest.raises(InputError, match="Give the path") as raised:
+        find_recipe("toy")
+    assert all(str(file) in str(raised.value) for file in files)
+    assert find_recipe(files[0]) == files[0]
+
+
+@pytest.mark.parametrize("content", [b"name = (", b"\xff\xfe", b"a = '\0'"])
+def test_a_broken_recipe_is_in_nobodys_way_but_its_own(tmp_path, monkeypatch, content):
+    """Others are found beside it; who asks for it, by its file's name, is told what is wrong."""
+    whole = toy.write_recipe(tmp_path / "recipes")
+    (tmp_path / "recipes" / "its_own.py").write_bytes(content)
+    monkeypatch.setattr(recipes, "_plugin_folders", lambda: [tmp_path])
+    assert find_recipe("toy") == whole
+    with pytest.raises(InputError, match=r"its_own\.py cannot be read as a recipe"):
+        read_recipe("its-own")
 
 
 def test_settings_without_effect_on_the_weights_are_no_difference(path):

@@ -119,11 +119,11 @@ def _text_files(recipe: Recipe, dataset: Dataset, data: Path) -> Mapping[str, st
     settings = recipe["vocabulary"]
     if not settings:
         return {}
-    if "file" in settings:
+    if settings["file"]:
         path = find_file(settings["file"], "vocabulary.file", recipe, data)
         name = "vocab.json" if path.suffix == ".json" else path.name
         return {name: path.read_text(encoding="utf-8")}
-    return {"vocab.json": Vocabulary.build(dataset.captions, **settings).to_json()}
+    return {"vocab.json": Vocabulary.build(dataset.captions, settings["minimum_count"]).to_json()}
 
 
 def _load_part(part: Component | None, name: str, path: Path) -> None:

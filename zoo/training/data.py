@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ..batch import Batch, Photos, Regions
 from ..data.dataset import Dataset
-from ..errors import DataError, InputError
+from ..errors import DataError
 from ..interfaces import Pairs
 from ..model import MatchingModel
 from .samples import EpochSampler, Sample, TrainingSet
@@ -132,8 +132,6 @@ class _Pictures:
 
 def image_items(dataset: Dataset, inputs: str) -> Any:
     """What gives the raw images of some rows: paths of pictures, or a feature store."""
-    if inputs not in ("photos", "features"):
-        raise InputError(f"data.inputs is {inputs!r}. Set it to 'photos' or 'features'.")
     if inputs == "photos":
         if dataset.image_paths is None:
             raise DataError(

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import DataError, InputError
+from ..spelling import nearest
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
-from .recipe import suggest
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -57,7 +57,7 @@ class GroupByPrefix:
                 parts += sorted({name.split(".")[0] for name, _ in named})
                 raise InputError(
                     f"optim_wrapper.paramwise_cfg names {prefix!r}, and no parameter's name "
-                    f"begins so. {suggest(prefix, parts)}"
+                    f"begins so. {nearest(prefix, parts)}"
                 )
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, parameter in named:
@@ -90,7 +90,8 @@ def diverged(what: str, found: float, iteration: int) -> str:
     return (
         f"The {what} is {found} at iteration {iteration}, so training stopped before it could "
         "spoil the weights. Lower the learning rate or the gradient clip (--set "
-        "optim_wrapper.optimizer.lr=...), or look for broken features, and start again."
+        "optim_wrapper.optimizer.lr=...), or look for broken features, and start again in another "
+        "--work-dir."
     )
 
 

@@ -15,10 +15,10 @@ from ..batch import Batch
 from ..errors import DataError, InputError
 from ..interfaces import Loss, Similarity
 from ..model import MatchingModel
+from ..spelling import nearest
 from .data import TrainingBatch
 from .engine import OptimWrapper
 from .optimizer import diverged
-from .recipe import suggest
 
 
 class TrainedPair(nn.Module):
@@ -89,5 +89,5 @@ def _in_float32(value: Any) -> Any:
 def _submodule(model: MatchingModel, name: str) -> nn.Module:
     modules: dict[str, nn.Module] = dict(model.named_modules())
     if name not in modules:
-        raise InputError(f"autocast names {name!r}, no part of the model. {suggest(name, modules)}")
+        raise InputError(f"autocast names {name!r}, no part of the model. {nearest(name, modules)}")
     return modules[name]

@@ -22,7 +22,8 @@ from ..errors import DataError, InputError
 from ..files import write_atomically
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
-from .recipe import Recipe, differences
+from .overrides import differences
+from .recipe import Recipe
 
 
 class RunFolder:

@@ -11,7 +11,6 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from ..data.dataset import Dataset
-from ..errors import InputError
 from .seeds import generator
 
 Place = tuple[int, int]
@@ -43,10 +42,6 @@ class TrainingSet(TorchDataset[Sample]):
         captions_per_image: int = 1,
         seed: int = 0,
     ) -> None:
-        if by not in ("caption", "image"):
-            raise InputError(f"data.by is {by!r}. Set it to 'caption' or 'image'.")
-        if captions_per_image < 1:
-            raise InputError(f"data.captions_per_image is {captions_per_image}. Set 1 or more.")
         self.dataset, self.by = dataset, by
         self.captions_per_image, self.seed = captions_per_image, seed
         order = np.argsort(dataset.caption_images, kind="stable")

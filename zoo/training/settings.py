@@ -1,0 +1,184 @@
+"""What a recipe may set: the keys that the zoo itself reads, their types and defaults.
+
+`optim_wrapper`, `param_scheduler` and `train_cfg` are MMEngine's and go to it as they are, but
+for the keys named here; what is in `model` and `loss` is checked where components are built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from ..errors import InputError
+from ..spelling import nearest
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and cls.model_config.get("extra") != "allow":
+            for key in given:
+                if key not in cls.model_fields:
+                    said = f"has no key {key!r}. {nearest(key, cls.model_fields)}"
+                    raise _fault(said)
+        return given
+
+
+class Vocabulary(_Keys):
+    """Where the words come from: the training captions, or a file."""
+
+    minimum_count: PositiveInt | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Vocabulary:
+        if (self.minimum_count is None) == (self.file is None):
+            raise _fault("must set one of 'minimum_count' and 'file'.")
+        return self
+
+
+class InitialWeights(_Keys):
+    """A file or a model folder for each part that does not begin at random."""
+
+    extractor: str | None = None
+    image_encoder: str | None = None
+    text_encoder: str | None = None
+    aligner: str | None = None
+
+
+class WarmUp(_Keys):
+    """How many epochs; every other key is an attribute of the loss."""
+
+    model_config = ConfigDict(extra="allow")
+    epochs: NonNegativeInt
+
+
+class Data(_Keys):
+    """What an epoch and a batch consist of."""
+
+    inputs: Literal["photos", "features"] = "photos"
+    by: Literal["caption", "image"] = "caption"
+    captions_per_image: PositiveInt = 1
+    batch_size: PositiveInt = 128
+    drop_last: bool = True
+    workers: NonNegativeInt = 2
+    train: Annotated[str, Field(min_length=1)] = "train"
+    dev: str | None = "dev"
+
+
+class Multipliers(_Keys):
+    """Factors of the rate and the decay, for parameters whose names begin alike."""
+
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+
+
+class ByPrefix(_Keys):
+    """Multipliers by the beginning of a parameter's name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Multipliers] = Field(init=False)
+    flat_decay_mult: float = 1.0
+
+
+class OptimWrapper(_Keys):
+    """MMEngine's, but for groups by name."""
+
+    model_config = ConfigDict(extra="allow")
+    optimizer: dict[str, Any]
+    paramwise_cfg: ByPrefix = ByPrefix()
+    accumulative_counts: int = 1
+
+    @field_validator("accumulative_counts")
+    @classmethod
+    def _whole(cls, count: int) -> int:
+        if count != 1:
+            raise _fault(
+                f"is {count}, and a checkpoint cannot hold the gradients of an accumulation that "
+                "is not over. Set it to 1, and a larger data.batch_size if memory allows."
+            )
+        return count
+
+
+class AverageSettings(_Keys):
+    """The running mean of the weights."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class CheckpointSettings(_Keys):
+    """How often checkpoints are written besides after each epoch, and how many stay."""
+
+    every: PositiveInt | None = None
+    keep: PositiveInt = 2
+
+
+class Export(_Keys):
+    """How the model folder is written: `half` stores its weights as float16."""
+
+    half: bool = False
+
+
+class Settings(_Keys):
+    """A whole recipe."""
+
+    name: str
+    method: str
+    plugin: str | None = None
+    model: dict[str, Any]
+    vocabulary: Vocabulary | None = None
+    initial_weights: InitialWeights = InitialWeights()
+    loss: dict[str, Any]
+    warm_up: WarmUp | None = None
+    data: Data
+    optim_wrapper: OptimWrapper
+    param_scheduler: list[dict[str, Any]] | dict[str, Any] | None = None
+    train_cfg: dict[str, Any]
+    average: AverageSettings | None = None
+    autocast: list[str] = []
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    export: Export = Export()
+    log_every: PositiveInt = 20
+    seed: int = 2022
+
+
+def checked(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The settings with every default put in.
+
+    Raises `InputError` that names the key that is unknown, missing or of a wrong value.
+    """
+    try:
+        return Settings.model_validate(given).model_dump()
+    except ValidationError as error:
+        raise InputError(_account(error.errors()[0], path)) from error
+
+
+def _account(fault: ErrorDetails, path: Path) -> str:
+    key = ".".join(map(str, fault["loc"])) or "the recipe"
+    if fault["type"] == "missing":
+        whole, _, last = key.rpartition(".")
+        there = ", ".join(fault["input"])
+        return f"{path}: {whole or 'the recipe'} does not set {last}, only {there}. Add {last}."
+    if fault["type"] == "recipe":
+        return f"{path}: {key} {fault['msg']}"
+    return f"{path}: {key} is {fault['input']!r}. {fault['msg']}."
+
+
+def _fault(said: str) -> PydanticCustomError:
+    return PydanticCustomError("recipe", "{said}", {"said": said})
