@@ -171,6 +171,24 @@ class TestEvaluate:
         assert f"{row['metrics']['rsum']:.1f}" in card
         assert row["data_fingerprint"] in card
 
+    @pytest.mark.parametrize("bundled", [True, False])
+    def test_only_the_bundled_folder_gets_the_name_and_licence_of_the_registry(
+        self, run, model_folder, data_folder, tmp_path, monkeypatch, bundled
+    ):
+        """A folder of one's own may be called the same, and is loaded by its path."""
+        folder = shutil.copytree(model_folder, tmp_path / "model")
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "name": "chan-f8k"}))
+        (tmp_path / "link").symlink_to(folder)
+        place = tmp_path / "link" if bundled else tmp_path / "other"
+        monkeypatch.setattr("zoo.cards._bundled_folder", lambda *_: place)
+        run("evaluate", folder, "--data", data_folder, "--save-results")
+
+        card = (folder / "README.md").read_text()
+        assert ('zoo.load("chan-f8k")' in card) == bundled
+        assert ('zoo.load("local-dir:model")' in card) != bundled
+        assert ("license: apache-2.0" in card) == bundled
+
     def test_a_file_that_cannot_be_written_is_refused_before_the_work(
         self, run, model_folder, tmp_path
     ):
@@ -209,6 +227,15 @@ class TestExtract:
         assert status == 0
         assert "1 skipped" in out
         assert "bad.jpg" in err
+
+    def test_a_place_that_does_not_exist_is_no_bad_file(self, run, model_folder, tmp_path):
+        """A mistyped path is an error also where bad files are left out; nothing is written."""
+        options = ("-o", tmp_path / "store", "--model", model_folder, "--skip-bad")
+        status, _, err = run("extract", CAT, tmp_path / "none.jpg", *options)
+
+        assert status == 1
+        assert "none.jpg does not exist. Check the path." in err
+        assert not (tmp_path / "store").exists()
 
     def test_a_folder_without_photographs_is_an_error(self, run, tmp_path):
         """That says what was looked for."""

@@ -98,6 +98,15 @@ def test_bad_captions_are_refused_by_their_position(model, captions, message):
         model.encode_texts(captions)
 
 
+@pytest.mark.parametrize("make", [iter, set])
+def test_what_is_no_sequence_is_to_be_made_a_list(model, make):
+    """A generator would be used up by the first look; a set has no order to score in."""
+    with pytest.raises(InputError, match=r"given as \w+, .* list\(captions\)"):
+        model.encode_texts(make(CAPTIONS))
+    with pytest.raises(InputError, match=r"given as \w+, .* list\(images\)"):
+        model.encode_images(make(["beach.jpg"]))
+
+
 def test_a_score_that_is_not_finite_names_its_pair(model):
     """Broken weights cannot pass for a ranking."""
     images = model.encode_images(torch.randn(3, 5, FEATURES))

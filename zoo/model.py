@@ -208,6 +208,11 @@ def _refuse_bad_list(items: Any, what: str) -> None:
             f"One item was given ({str(items)[:60]!r}) where a list of {what} is wanted. "
             "Put it into a list."
         )
+    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
+        raise InputError(
+            f"The {what} were given as {type(items).__name__}, which can be gone through only once "
+            f"or has no order. Make a list of them: list({what})."
+        )
     if len(items) == 0:
         raise InputError(f"There are no {what} to encode. Give at least one.")
 

@@ -107,6 +107,8 @@ def _save(folder: Path, name: str, record: dict[str, Any]) -> None:
     seeds = [row["seed"] for row in read_results(folder) if "seed" in row]
     add_result(folder, {**record, "seed": seeds[0] if seeds else None})
     card = info(name) if name in list_models() else None
-    bundled = card is not None and card.folder is not None
-    write_card(folder, load_as=name if bundled else None, license=card.license if card else None)
+    if card is not None and card.folder is not None and card.folder.resolve() == folder.resolve():
+        write_card(folder, load_as=name, license=card.license)
+    else:
+        write_card(folder)
     note(f"{folder / 'results.json'} and README.md are up to date.")

@@ -17,6 +17,8 @@ def list_photos(places: Sequence[Path]) -> list[Path]:
     """
     photos: list[Path] = []
     for place in places:
+        if not place.exists():
+            raise InputError(f"{place} does not exist. Check the path.")
         found = _in_folder(place) if place.is_dir() else [place]
         if not found:
             raise InputError(
