@@ -168,6 +168,15 @@ def test_an_id_mapping_leads_to_the_pictures(tmp_path):
     assert paths == (root / "images/val2014/seven.jpg", root / "images/val2014/nine.jpg")
 
 
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"a.jpg": 3}', b"\xff"])
+def test_a_damaged_id_mapping_is_named(tmp_path, content):
+    """With what to do about it."""
+    write_scan(tmp_path, IDS, CAPTIONS)
+    (tmp_path / "id_mapping.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"id_mapping\.json does not lead from ids to file names"):
+        open_dataset(tmp_path, "test")
+
+
 @pytest.mark.parametrize("repeated", [False, True])
 def test_feature_arrays_have_rows_of_images_or_of_captions(tmp_path, repeated):
     """Both kinds of array give the same features for each image."""

@@ -14,7 +14,7 @@ from zoo.data.vocabulary import Vocabulary
 from zoo.encoders.bert import BERT
 from zoo.encoders.bigru import BiGRU
 from zoo.encoders.word_vectors import read_word_vectors
-from zoo.errors import InputError, WeightsError
+from zoo.errors import DataError, InputError, WeightsError
 
 CAPTIONS = ["a dog runs on the grass", "the cat", "a very green and red and blue cat sat"]
 WORDS = Vocabulary.build(CAPTIONS, 1)
@@ -231,6 +231,15 @@ def test_word_vectors_that_do_not_fit_are_refused(tmp_path, text, words):
         read_word_vectors(path, ["dog"], 3)
 
 
+def test_a_damaged_line_of_word_vectors_is_named(tmp_path):
+    """With its number and the file."""
+    path = tmp_path / "vectors.txt"
+    path.write_text("cow 1 2 3\ndog 1 x 3\n")
+
+    with pytest.raises(DataError, match=r"Line 2 of .*vectors\.txt has a word .*'x'"):
+        read_word_vectors(path, ["dog"], 3)
+
+
 # --------------------------------------------------------------------------------------------- BERT
 
 
@@ -312,8 +321,17 @@ def test_bert_refuses_weights_that_lack_a_part(tmp_path):
     BERT("\n".join(PIECES), SMALL_BERT, 8).bert.save_pretrained(tmp_path)
     larger = BERT("\n".join(PIECES), SMALL_BERT | {"num_hidden_layers": 2}, 8)
 
-    with pytest.raises(WeightsError, match=r"lacks weights of BERT, among them encoder\.layer\.1"):
+    with pytest.raises(WeightsError, match=r"does not fit this BERT: it lacks encoder\.layer\.1"):
         larger.load_initial(tmp_path / "model.safetensors")
+
+
+def test_bert_refuses_weights_of_another_size(tmp_path):
+    """The message has the weight with the shape found and the shape wanted."""
+    BERT("\n".join(PIECES), SMALL_BERT, 8).bert.save_pretrained(tmp_path)
+    wider = BERT("\n".join(PIECES), SMALL_BERT | {"intermediate_size": 64}, 8)
+
+    with pytest.raises(WeightsError, match=r"it has \S+ of shape \(32,\), wanted \(64,\) \(3 "):
+        wider.load_initial(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,20 @@ def _file_names(folder: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     """Where each picture lies: by `id_mapping.json` if there is one, else the id is the name."""
     for path in (folder / "id_mapping.json", folder.parent / "id_mapping.json"):
         if path.exists():
-            names = json.loads(path.read_text(encoding="utf-8"))
+            names = _read_mapping(path)
             return tuple(names.get(image, image) for image in ids)
     return ids
+
+
+def _read_mapping(path: Path) -> dict[str, str]:
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+        found = type(names).__name__
+    except ValueError as error:
+        names, found = None, str(error)
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise DataError(
+            f"{path} does not lead from ids to file names ({found}). Fetch the file again, or "
+            "remove it if the ids are the names of the pictures."
+        )
+    return names

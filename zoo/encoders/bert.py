@@ -75,10 +75,16 @@ class BERT(TextEncoder[Tokens, Fragments]):
             add_pooling_layer=False,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported, and refused here
         )
-        if report["missing_keys"]:
+        faults = [f"lacks {name}" for name in sorted(report["missing_keys"])]
+        faults += [
+            f"has {name} of shape {tuple(found)}, wanted {tuple(wanted)}"
+            for name, found, wanted in sorted(report["mismatched_keys"])
+        ]
+        if faults:
             raise WeightsError(
-                f"{path} lacks weights of BERT, among them {sorted(report['missing_keys'])[0]}. "
+                f"{path} does not fit this BERT: it {faults[0]} ({len(faults)} faults in all). "
                 "Give the weights of a whole BERT of the size that the recipe's `bert` says."
             )
         self.bert.load_state_dict(pretrained.state_dict())

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import WeightsError
+from ..errors import DataError, WeightsError
 
 
 def read_word_vectors(path: Path, words: Sequence[str], dim: int) -> Tensor:
@@ -16,7 +16,8 @@ def read_word_vectors(path: Path, words: Sequence[str], dim: int) -> Tensor:
 
     A word that the file lacks is looked up without - . and ', then by what stands before a slash;
     one that is still missing gets a random row, N(0, 1), as in CHAN's released code. Raises
-    `WeightsError` when the file has vectors of another length or for none of the words.
+    `WeightsError` when the file has vectors of another length or for none of the words, and
+    `DataError` when a line holds other things than numbers.
     """
     wanted = {spelling for word in words for spelling in _spellings(word)}
     found = dict(_vectors(path, wanted, dim))
@@ -52,4 +53,14 @@ def _vectors(path: Path, wanted: set[str], dim: int) -> Iterator[tuple[str, list
                     f"Line {number} of {path} has {len(numbers)} numbers where {dim} are wanted. "
                     f"Give word vectors of {dim} dimensions, or change word_dim in the recipe."
                 )
-            yield word, [float(one) for one in numbers]
+            yield word, _numbers(numbers, f"Line {number} of {path}")
+
+
+def _numbers(written: Sequence[str], place: str) -> list[float]:
+    try:
+        return [float(one) for one in written]
+    except ValueError as error:
+        raise DataError(
+            f"{place} has a word where a number is wanted ({error}). "
+            "The file is damaged: take it again from its source."
+        ) from error
