@@ -272,6 +272,30 @@ def test_a_run_is_not_resumed_with_other_settings(run, monkeypatch, record):
     run("data.workers=1", resume=True)
 
 
+def test_a_run_computes_where_it_is_told(run, monkeypatch):
+    """Not on the accelerator that MMEngine would choose; run.json says where."""
+    monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "meta")
+    run("train_cfg.max_epochs=1", device="cpu")
+    assert json.loads((run.folder / "run.json").read_text())["device"] == "cpu"
+    with pytest.raises(InputError, match="The device 'npu7' cannot be used"):
+        run(device="npu7")
+
+
+def test_a_resumed_run_warns_where_the_last_bits_may_differ(run, monkeypatch):
+    """Threads, torch and device are named where they are not those of the beginning."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 7)
+        with pytest.raises(CrashError):
+            run()
+    record = json.loads((run.folder / "run.json").read_text())
+    record["versions"]["torch"] = "1.0"
+    (run.folder / "run.json").write_text(json.dumps(record | {"threads": 99, "device": "cuda:0"}))
+    run(resume=True)
+    assert f"versions.torch was 1.0 when the run began and is {torch.__version__}" in run.said
+    assert "threads was 99" in run.said
+    assert "device was cuda:0 when the run began and is cpu" in run.said
+
+
 def test_a_run_is_not_resumed_on_other_data(run, monkeypatch):
     """Other captions are other data."""
     with monkeypatch.context() as patch:
@@ -435,7 +459,7 @@ def test_autocast_reaches_what_a_recurrent_network_returns():
     model.text_encoder.rnn = torch.nn.GRU(3, 2, batch_first=True)
     packed = torch.nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(1, 3)])
     pair = TrainedPair(model, MixedLoss([{"type": "contrastive"}]), ["text_encoder.rnn"])
-    with autocast(pair.low_precision):
+    with autocast(pair.low_precision, "cpu"):
         states, last = model.text_encoder.rnn(packed)
     assert isinstance(states, torch.nn.utils.rnn.PackedSequence)
     assert states.data.dtype == last.dtype == torch.float32

@@ -29,6 +29,12 @@ def train(
     features: Annotated[
         Path | None, typer.Option("--features", help="A store that `zoo extract` made.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to compute: cpu, cuda, ...", show_default="cuda if there is one, else cpu"
+        ),
+    ] = None,
 ) -> None:
     """Train a model; the best epoch on dev becomes the model folder WORK_DIR/model.
 
@@ -38,6 +44,14 @@ def train(
     from ..training import train as run
 
     work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
-    folder = run(recipe, data, work_dir, resume=resume, overrides=settings or [], features=features)
+    folder = run(
+        recipe,
+        data,
+        work_dir,
+        resume=resume,
+        overrides=settings or [],
+        features=features,
+        device=device,
+    )
     write_card(folder)
     show(str(folder))

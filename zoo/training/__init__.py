@@ -19,6 +19,7 @@ def train(
     resume: bool = False,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     features: Path | str | None = None,
+    device: str | None = None,
 ) -> Path:
     """Train by a recipe; returns the folder of the best model. See `zoo.training.session.train`."""
     try:
@@ -30,4 +31,12 @@ def train(
         ) from error
     from .session import train as run
 
-    return run(recipe, data, work_dir, resume=resume, overrides=overrides, features=features)
+    return run(
+        recipe,
+        data,
+        work_dir,
+        resume=resume,
+        overrides=overrides,
+        features=features,
+        device=device,
+    )

@@ -102,7 +102,7 @@ def training_loader(
         drop_last=drop_last,
         num_workers=workers,
         collate_fn=Collate(model, dataset, settings["inputs"], seed),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=model.device.type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_leave_signals_to_the_run,
     )

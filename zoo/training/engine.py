@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..errors import InputError, ZooError
 
 with warnings.catch_warnings():
@@ -44,6 +46,11 @@ class ZooRunner(Runner):  # type: ignore[misc]
     def load_or_resume(self) -> None:
         """Put the run where its checkpoint left it; called once everything is built."""
         self.restore(self)
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """The model as it is: MMEngine would move it to whatever accelerator it finds."""
+        del model_wrapper_cfg
+        return model
 
     def build_train_loop(self, loop: Any) -> Any:
         """As MMEngine builds it; what it refuses is an `InputError`."""

@@ -104,6 +104,11 @@ class JournalHook(Hook):  # type: ignore[misc]
             file.write(line + "\n")
 
 
+def warn(console: Console, text: str) -> None:
+    """Tell what the reader should know and need not act upon."""
+    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 FIGURES = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 
 

@@ -31,7 +31,7 @@ class TrainedPair(nn.Module):
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch: a scalar."""
-        with autocast(self.low_precision):
+        with autocast(self.low_precision, self.model.device.type):
             similarity = self.model(batch.images, batch.texts)
         levels = {name: level.float() for name, level in similarity.levels.items()}
         return self.loss(Similarity(similarity.scores.float(), levels), batch.pairs)
@@ -47,9 +47,11 @@ class TrainedPair(nn.Module):
 
 
 @contextmanager
-def autocast(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Run these modules in bfloat16 where it is safe, and return float32 from each."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def autocast(modules: Sequence[nn.Module], device: str) -> Iterator[None]:
+    """Run these modules in bfloat16 where it is safe, and return float32 from each.
+
+    `device` is the type of device that they are on.
+    """
     handles: list[Any] = []
     contexts: list[Any] = []
 

@@ -26,7 +26,7 @@ from .checkpoint import (
 from .data import training_loader
 from .engine import Hook, ZooRunner
 from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
-from .journal import JournalHook, trim_log
+from .journal import JournalHook, trim_log, warn
 from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta
@@ -43,6 +43,7 @@ class Run:
         dev: Dataset | None,
         data: Path,
         data_prints: Mapping[str, str],
+        device: torch.device,
         console: Console,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
@@ -56,7 +57,7 @@ class Run:
             if training.features is not None:
                 check_extractor(self.model, training.features)
         self.pair = TrainedPair(self.model, self.loss, recipe["autocast"])
-        self.pair.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.pair.to(device)
         self.average = _average(self.model, recipe)
         self.findings = Findings()
         self.saving = SavingHook(self.save, recipe["checkpoint"]["every"])
@@ -190,7 +191,7 @@ class Run:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _warn(self, text: str) -> None:
-        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        warn(self.console, text)
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

@@ -22,7 +22,7 @@ from ..errors import DataError, InputError
 from ..files import write_atomically
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
-from .overrides import differences
+from .overrides import differences, flatten
 from .recipe import Recipe
 
 
@@ -92,19 +92,32 @@ class RunFolder:
                 "or start a new run in another --work-dir."
             )
 
-    def begin(self, recipe: Recipe, data: Mapping[str, str], command: Sequence[str]) -> None:
-        """Record how the run was started; a resumed one keeps its record."""
-        if self._record() is None:
+    def begin(
+        self, recipe: Recipe, data: Mapping[str, str], command: Sequence[str], device: str
+    ) -> list[str]:
+        """Record how the run was started; a resumed one keeps its record.
+
+        Returns what the last bits of the weights depend on and is no longer as it was then.
+        """
+        here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
+        began = self._record()
+        if began is None:
             record = run_meta(recipe, data) | {
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
-                "versions": versions(),
-                "threads": torch.get_num_threads(),
+                **here,
                 "started": now(),
                 "finished": None,
             }
             self._write(record)
+            return []
+        was, now_is = flatten(began), flatten(here)
+        return [
+            f"{key} was {was[key]} when the run began and is {now_is[key]}"
+            for key in ("versions.torch", "threads", "device")
+            if was.get(key, now_is[key]) != now_is[key]
+        ]
 
     def finish(self, **results: Any) -> None:
         """Record that the run is complete."""

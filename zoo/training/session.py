@@ -11,6 +11,8 @@ from rich.console import Console
 
 from ..data.dataset import Dataset, open_dataset
 from ..errors import InputError
+from .device import choose_device
+from .journal import warn
 from .recipe import Recipe, read_recipe
 from .run import Run
 from .run_folder import RunFolder, fingerprints, this_command
@@ -24,19 +26,20 @@ def train(
     resume: bool = False,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     features: Path | str | None = None,
+    device: str | None = None,
     console: Console | None = None,
 ) -> Path:
     """Train by a recipe and return the folder of the best model, which `zoo.load` reads.
 
     The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
     any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
-    bit. Raises `InputError` for a recipe or an option that cannot be used, and `DataError` for
+    bit. `device` is CUDA where torch finds it, else the CPU. Raises `InputError` for a recipe or an option that cannot be used, and `DataError` for
     data that are missing, a folder that is taken, and a loss that is not finite.
 
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
     """
-    settings = read_recipe(recipe, overrides)
+    settings, where = read_recipe(recipe, overrides), choose_device(device)
     folder = RunFolder(Path(work_dir))
     console = console or Console(stderr=True)
     store = None if features is None else Path(features)
@@ -46,8 +49,9 @@ def train(
         if folder.open(settings, data_prints, resume=resume):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
             return folder.model
-        run = Run(settings, folder, training, dev, Path(data), data_prints, console)
-        folder.begin(settings, data_prints, this_command())
+        run = Run(settings, folder, training, dev, Path(data), data_prints, where, console)
+        for change in folder.begin(settings, data_prints, this_command(), str(where)):
+            warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.export()
 
