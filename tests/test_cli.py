@@ -87,6 +87,24 @@ class TestCatalogue:
         assert card["features"] == {"kind": "butd", "regions": 36, "dim": 2048, "boxes": False}
         assert card["venue"] == "CVPR 2023"
 
+    @pytest.mark.parametrize("options", [(), ("--json",)])
+    def test_a_damaged_result_file_does_not_hide_the_models(
+        self, run, tmp_path, monkeypatch, options
+    ):
+        """The list says so in its place; only the card of that model is an error."""
+        (tmp_path / "results.json").write_text('{"results": [{}]}')
+        monkeypatch.setattr(
+            "zoo.cards._bundled_folder", lambda v, _: tmp_path if v.status == "bundled" else None
+        )
+        status, out, _ = run("list", *options)
+
+        assert status == 0
+        assert out.count("damaged") == 1
+        assert run("info", "chan-coco", *options)[0] == 0
+        status, _, err = run("info", "chan-f8k", *options)
+        assert status == 1
+        assert "results.json does not hold results" in err
+
     def test_plugins_lists_what_each_provides(self, run):
         """CHAN, loaded, with its aligner."""
         _, out, _ = run("plugins", "--json")

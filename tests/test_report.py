@@ -36,6 +36,9 @@ METRICS = {
 }
 ROW = {"dataset": "flickr8k", "split": "test", "protocol": "1k", "metrics": METRICS, "seed": 7}
 
+BAD_RESULTS = ["{", "[]", '{"dataset": "f8k"}', '{"results": 3}', '{"results": [{}]}', "3"]
+BAD_RESULTS += [json.dumps({**ROW, "metrics": bad}) for bad in ({}, 3, METRICS | {"rsum": "x"})]
+
 
 def as_text(table: Table) -> str:
     """What a terminal of 120 columns would show."""
@@ -110,7 +113,7 @@ class TestResults:
         """Not an error."""
         assert read_results(tmp_path) == []
 
-    @pytest.mark.parametrize("content", ["{", "[]", '{"results": 3}', '{"results": [{}]}', "3"])
+    @pytest.mark.parametrize("content", BAD_RESULTS)
     def test_a_damaged_file_is_refused(self, tmp_path, content):
         """With its path and the command that writes it anew."""
         (tmp_path / "results.json").write_text(content)
@@ -244,10 +247,3 @@ class TestFigure:
         """The message names one that has."""
         with pytest.raises(InputError, match=r"no photograph to draw on\. Choose a model with"):
             align(tiny_model(), PHOTOS / "cat.jpg", "a dog")
-
-
-def test_results_of_a_run_can_be_read_as_they_are(tmp_path):
-    """A run exports one measurement on its own."""
-    (tmp_path / "results.json").write_text(json.dumps(ROW))
-
-    assert read_results(tmp_path) == [ROW]

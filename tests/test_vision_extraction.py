@@ -210,7 +210,7 @@ def test_bad_photographs_can_be_skipped(tmp_path, photos):
 def test_only_bad_photographs_give_an_error_with_a_reason(tmp_path, photos):
     """A store of nothing is not made."""
     photos[0].write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"No picture could be read.*000\.png"):
+    with pytest.raises(DataError, match=r"None of .*000\.png.*Delete .*out and begin"):
         extract(photos[:1], tmp_path / "out", Corners(), on_error="skip")
 
 

@@ -75,7 +75,7 @@ def plugins(as_json: AsJson = False) -> None:
 
 
 def _summary(card: Card) -> dict[str, Any]:
-    from ..report.results import measured_results, paper_results
+    from ..report.results import measured_or_damaged, paper_results
 
     return {
         "name": card.name,
@@ -83,15 +83,18 @@ def _summary(card: Card) -> dict[str, Any]:
         "dataset": card.dataset,
         "status": card.status,
         "features": card.features.model_dump(),
-        "measured": measured_results(card),
+        "measured": measured_or_damaged(card),
         "paper": paper_results(card),
     }
 
 
 def _whole(card: Card) -> dict[str, Any]:
+    from ..report.results import measured_results
+
     plain = ("title", "authors", "venue", "reference_code", "plugin", "variant", "license")
     return {
         **_summary(card),
+        "measured": measured_results(card),
         **{key: getattr(card, key) for key in (*plain, "recipe", "how_to_get")},
         "paper_address": card.paper,
         "folder": None if card.folder is None else str(card.folder),

@@ -93,7 +93,10 @@ class StoreWriter:
             entries.append((path, shape))
         shapes = {tuple(shape[1:]) for _, shape in entries if shape[0]}
         if not shapes:
-            raise DataError(f"No picture could be read. The first: {next(iter(skipped.values()))}")
+            raise DataError(
+                f"None of {len(skipped):,} pictures could be read; of the first it was said: "
+                f"{next(iter(skipped.values()))} Delete {self.folder} and begin again with others."
+            )
         if len(shapes) > 1:
             raise DataError(
                 f"Shards in {self.folder} have features of different shapes: {sorted(shapes)}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
 from ..files import write_atomically
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RECALLS = ("r1", "r5", "r10")
 WAYS = {"i2t": "texts for an image", "t2i": "images for a text"}
+
+FIGURES = (*(f"{way}_{at}" for way in WAYS for at in RECALLS), "rsum")
 
 FILE = "results.json"
 WANTED = ("dataset", "split", "protocol", "metrics")
@@ -32,12 +34,12 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         return []
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        rows = content.get("results", [content])
-        sound = all(all(key in row for key in WANTED) and "rsum" in row["metrics"] for row in rows)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        rows = content["results"]
+        sound = all(_is_sound(row) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(rows, list) or not sound:
-        raise _damaged(path, f"a row lacks one of {', '.join(WANTED)}")
+        raise _damaged(path, f"a row lacks one of {', '.join(WANTED)}, or a figure")
     return rows
 
 
@@ -57,9 +59,23 @@ def measured_results(card: Card) -> list[dict[str, Any]]:
     return [_flat(result.model_dump()) for result in card.results.measured]
 
 
+def measured_or_damaged(card: Card) -> list[dict[str, Any]] | Literal["damaged"]:
+    """As `measured_results`; for a list of models, which one damaged file must not break."""
+    try:
+        return measured_results(card)
+    except DataError:
+        return "damaged"
+
+
 def paper_results(card: Card) -> list[dict[str, Any]]:
     """What the paper reports of a model, in the form of our own measurements."""
     return [_flat(result.model_dump()) for result in card.results.paper]
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    return all(key in row for key in WANTED) and all(
+        isinstance(row["metrics"].get(figure), (int, float)) for figure in FIGURES
+    )
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .results import RECALLS, WAYS, measured_results, paper_results
+from .results import RECALLS, WAYS, measured_or_damaged, paper_results
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -69,7 +69,7 @@ def model_table(cards: Iterable[Card]) -> Table:
             card.dataset,
             card.status,
             feature_words(card.features),
-            _rsums(measured_results(card), "test"),
+            _rsums(measured_or_damaged(card), "test"),
             _rsums(paper_results(card), ""),
         )
         for card in cards
@@ -88,7 +88,9 @@ def feature_words(features: Any) -> str:
     return f"{features.kind} {features.regions} x {features.dim}"
 
 
-def _rsums(results: Iterable[Mapping[str, Any]], split: str) -> str:
+def _rsums(results: Iterable[Mapping[str, Any]] | str, split: str) -> str:
+    if isinstance(results, str):
+        return results
     wanted = [result for result in results if str(result["split"]).startswith(split)]
     if len(wanted) == 1:
         return f"{wanted[0]['metrics']['rsum']:.1f}"
