@@ -105,11 +105,11 @@ def test_no_checkpoint_at_all_is_none(tmp_path):
 
 
 def test_pruning_keeps_the_newest_and_the_best(folder):
-    """Two at least are kept, whatever is asked, and the best epoch's beside them."""
+    """Two at least are kept, whatever is asked."""
     for step in (4, 5):
         write_checkpoint(folder, make(step))
-    prune(folder, keep=1, best=2)
-    assert [int(path.name[5:]) for path in list_checkpoints(folder)] == [2, 4, 5]
+    prune(folder, keep=1)
+    assert [int(path.name[5:]) for path in list_checkpoints(folder)] == [4, 5]
 
 
 def test_a_step_can_be_written_again(folder):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -13,13 +15,16 @@ import torch
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 
 from rich.console import Console
+from safetensors.torch import load_file
 
 import toy_matching as toy
+import zoo
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
 from zoo.evaluation import evaluate
 from zoo.interfaces import Similarity
 from zoo.losses import MixedLoss
+from zoo.report.results import read_results
 from zoo.training import hooks
 from zoo.training.average import Average
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
@@ -95,16 +100,18 @@ def equal(ours, theirs):
 
 def test_a_run_ends_in_a_model_that_loads(run):
     """The folder has the best epoch's averaged weights, and the dev figures that chose it."""
-    folder = run()
+    folder = run("checkpoint.keep=99")
     record = json.loads((run.folder / "run.json").read_text())
     best = read_checkpoint(run.folder / "checkpoints" / f"step_{record['best']['step']:08d}")
     assert equal(weights(folder), best.average)
-    results = json.loads((folder / "results.json").read_text())
+    (results,) = read_results(folder)
     measured = evaluate(load_folder(folder), open_dataset(run.data, "dev"))
     assert results["metrics"] == measured.to_json()["metrics"]
     assert results["split"] == "dev"
     assert results["data_fingerprint"] == measured.data_fingerprint
     assert results["seed"] == 7
+    assert results["zoo_version"] == zoo.__version__
+    assert shlex.split(results["command"]) == record["command"]
 
 
 def test_the_record_of_a_run_says_how_it_was_made(run):
@@ -132,7 +139,7 @@ def test_the_log_has_a_line_for_every_report(run):
 
 
 def test_the_best_epoch_is_exported_not_the_last(run, monkeypatch):
-    """Selection is by rsum on dev, and keeps its checkpoint while later ones come and go."""
+    """Selection is by rsum on dev; its model stays while checkpoints come and go."""
     rsums = iter([3.0, 9.0, 5.0, 4.0])
     measure = hooks.SelectionHook.after_train_epoch
 
@@ -143,11 +150,43 @@ def test_the_best_epoch_is_exported_not_the_last(run, monkeypatch):
         self.measure = real
 
     monkeypatch.setattr(hooks.SelectionHook, "after_train_epoch", measured)
-    folder = run()
-    steps = [int(path.name[5:]) for path in list_checkpoints(run.folder / "checkpoints")]
-    assert steps == [10, 18, 20]
+    folder = run("checkpoint.keep=99")
     best = read_checkpoint(run.folder / "checkpoints" / "step_00000010")
     assert equal(weights(folder), best.average)
+
+
+def test_the_best_model_so_far_is_there_before_the_end(run, monkeypatch):
+    """Whole and with its figures, so no damage to a checkpoint can take it away."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(CrashError):
+            run()
+    assert read_results(run.folder / "model")[0]["epoch"] == 1
+    first = weights(run.folder / "model")
+    saved = read_checkpoint(run.folder / "checkpoints" / "step_00000005")
+    assert equal(first, saved.average)
+
+
+def test_a_best_model_that_is_gone_counts_no_longer(run, monkeypatch):
+    """The run says so, and ends with a model that has the figures it names."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 16)
+        with pytest.raises(CrashError):
+            run()
+    shutil.rmtree(run.folder / "model")
+    folder = run(resume=True)
+    assert "the best model so far, is gone" in run.said
+    measured = evaluate(load_folder(folder), open_dataset(run.data, "dev")).to_json()["metrics"]
+    assert read_results(folder)[0]["metrics"] == measured
+
+
+def test_a_model_is_exported_in_half_precision_where_asked(run):
+    """`export.half` changes how the weights are stored, not which."""
+    whole = weights(run("train_cfg.max_epochs=1"))
+    folder = run("train_cfg.max_epochs=1", "export.half=True", work_dir="half")
+    stored = load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    assert equal(stored, {name: tensor.half() for name, tensor in whole.items()})
 
 
 def test_without_dev_the_last_epoch_is_exported(run):

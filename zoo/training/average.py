@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +47,8 @@ class Average:
             yield
         finally:
             self.module.load_state_dict(own)
+
+
+def averaged(average: Average | None) -> AbstractContextManager[None]:
+    """Within the block the module has its mean weights, if there is a mean."""
+    return average.applied() if average else nullcontext()

@@ -122,13 +122,12 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Keep the newest `keep` (at least two) checkpoints and that of step `best`."""
+def prune(folder: Path, keep: int) -> None:
+    """Keep the newest `keep` (at least two) checkpoints."""
     for path in list_checkpoints(folder)[: -max(keep, 2)]:
-        if path.name != f"step_{best or 0:08d}":
-            # The description goes first: half a folder is then no checkpoint.
-            (path / "meta.json").unlink(missing_ok=True)
-            shutil.rmtree(path, ignore_errors=True)
+        # The description goes first: half a folder is then no checkpoint.
+        (path / "meta.json").unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _steps(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..interfaces import Loss
-from .average import Average
+from .average import Average, averaged
 from .engine import Hook, ZooRunner
 from .seeds import mix
 
@@ -92,7 +91,7 @@ class AverageHook(Hook):  # type: ignore[misc]
 
 
 class SelectionHook(Hook):  # type: ignore[misc]
-    """Measures the (averaged) model on dev at the end of an epoch and remembers the best.
+    """Measures the (averaged) model on dev at the end of an epoch and exports a new best one.
 
     Only ever the dev split: the test split is not opened in training.
     """
@@ -102,24 +101,25 @@ class SelectionHook(Hook):  # type: ignore[misc]
     def __init__(
         self,
         measure: Callable[[], dict[str, Any]],
+        export: Callable[[], object],
         findings: Findings,
         average: Average | None,
         every: int = 1,
     ) -> None:
-        self.measure, self.findings, self.average, self.every = measure, findings, average, every
+        self.measure, self.export, self.every = measure, export, every
+        self.findings, self.average = findings, average
 
     def after_train_epoch(self, runner: ZooRunner) -> None:
         """Measure, compare by rsum, and tell the other hooks (`after_measurement`)."""
         epoch = runner.epoch + 1
         if epoch % self.every and epoch != runner.max_epochs:
             return
-        averaged: AbstractContextManager[None]
-        averaged = self.average.applied() if self.average else nullcontext()
-        with averaged:
+        with averaged(self.average):
             figures = self.measure()
-        self.findings.last = {"epoch": epoch, "step": runner.iter, **figures}
-        if figures["rsum"] > self.findings.best.get("rsum", float("-inf")):
-            self.findings.best = dict(self.findings.last)
+            self.findings.last = {"epoch": epoch, "step": runner.iter, **figures}
+            if figures["rsum"] > self.findings.best.get("rsum", float("-inf")):
+                self.findings.best = dict(self.findings.last)
+                self.export()
         runner.call_hook("after_measurement")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +12,15 @@ import torch
 from rich.console import Console
 
 from ..data.dataset import Dataset
-from ..errors import DataError
 from ..evaluation import check_extractor, evaluate
 from ..model import MatchingModel
-from .average import Average
+from ..version import __version__
+from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (
     Checkpoint,
     newest_checkpoint,
     prune,
-    read_checkpoint,
     write_checkpoint,
 )
 from .data import training_loader
@@ -90,8 +90,7 @@ class Run:
         tensors = average.tensors if average else None
         saved = Checkpoint(iteration, self.pair.state_dict(), tensors, state, self.meta)
         write_checkpoint(self.folder.checkpoints, saved)
-        keep = self.recipe["checkpoint"]["keep"]
-        prune(self.folder.checkpoints, keep, self.findings.best.get("step"))
+        prune(self.folder.checkpoints, self.recipe["checkpoint"]["keep"])
 
     def restore(self, runner: ZooRunner) -> None:
         """Put everything where the newest checkpoint left it."""
@@ -107,19 +106,24 @@ class Run:
         if self.average is not None and saved.average is not None:
             self.average.restore(saved.average, state["average_updates"])
         self.findings.best, self.findings.last = state["best"], state["last"]
+        if state["best"] and not self.folder.model.is_dir():
+            self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
+            self.findings.best = {}
         runner.place(state["epoch"], state["iteration"])
         trim_log(self.folder.log, state["iteration"])
         self.resumed = None
 
-    def export(self) -> Path:
-        """Write the best model as a model folder and mark the run as finished."""
-        best = self.findings.best
-        if best:
-            self._load_best(best)
-        elif self.average is not None:
-            self.model.load_state_dict(self.average.tensors)
-        self.model.save(self.folder.model, results=self._results())
-        self.folder.finish(best=best)
+    def export(self) -> None:
+        """Write the model as it is now, with what was measured of it, as the run's model folder."""
+        half = self.recipe["export"]["half"]
+        self.model.save(self.folder.model, half=half, results=self._results())
+
+    def finish(self) -> Path:
+        """Mark the run as finished; without a best epoch the last model is the run's."""
+        if not self.findings.best:
+            with averaged(self.average):
+                self.export()
+        self.folder.finish(best=self.findings.best)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 
@@ -131,30 +135,18 @@ class Run:
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
-    def _load_best(self, best: Mapping[str, Any]) -> None:
-        path = self.folder.checkpoints / f"step_{best['step']:08d}"
-        try:
-            saved = read_checkpoint(path)
-        except (DataError, OSError) as error:
-            raise DataError(
-                f"The checkpoint of the best epoch, {best['epoch']}, cannot be read: {error} "
-                "Train again in another --work-dir to have that model."
-            ) from error
-        if saved.average is not None:
-            self.model.load_state_dict(saved.average)
-        else:
-            self.pair.load_state_dict(saved.model)
-
     def _results(self) -> dict[str, Any] | None:
         best = self.findings.best
         if not best:
             return None
-        return {
+        row = {
             **best["evaluation"],
             "epoch": best["epoch"],
             "seed": self.recipe["seed"],
-            "command": " ".join(self.folder.command()),
+            "command": shlex.join(self.folder.command()),
+            "zoo_version": __version__,
         }
+        return {"schema_version": 1, "results": [row]}
 
     def _runner(self) -> ZooRunner:
         recipe = self.recipe
@@ -184,7 +176,9 @@ class Run:
         if self.average is not None:
             hooks.append(AverageHook(self.average))
         if self.dev is not None:
-            hooks.append(SelectionHook(self.measure, self.findings, self.average, every))
+            hooks.append(
+                SelectionHook(self.measure, self.export, self.findings, self.average, every)
+            )
         return hooks
 
     def _say(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """The folder of a run: who may write to it, and what is recorded there.
 
-run.json (recipe, command, versions, data), log.jsonl, checkpoints/, and at the end model/.
+run.json (recipe, command, versions, data), log.jsonl, checkpoints/, and model/, the best so far.
 """
 
 from __future__ import annotations

@@ -33,8 +33,9 @@ def train(
 
     The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
     any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
-    bit. `device` is CUDA where torch finds it, else the CPU. Raises `InputError` for a recipe or an option that cannot be used, and `DataError` for
-    data that are missing, a folder that is taken, and a loss that is not finite.
+    bit. `device` is CUDA where torch finds it, else the CPU. Raises `InputError` for a recipe or
+    an option that cannot be used, and `DataError` for data that are missing, a folder that is
+    taken, and a loss that is not finite.
 
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
@@ -53,7 +54,7 @@ def train(
         for change in folder.begin(settings, data_prints, this_command(), str(where)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
-        return run.export()
+        return run.finish()
 
 
 def open_data(recipe: Recipe, data: Path, features: Path | None) -> tuple[Dataset, Dataset | None]:

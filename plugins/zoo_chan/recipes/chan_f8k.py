@@ -50,4 +50,5 @@ autocast = [
     "extractor.backbone.stage2",
     "text_encoder.rnn",
 ]
+export = dict(half=True)
 seed = 2022
