@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -135,3 +138,13 @@ def test_what_the_data_do_not_have_is_named(model, dataset):
     """A recipe for photographs needs photographs."""
     with pytest.raises(DataError, match="has no photographs"):
         Collate(model, dataset, "photos", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("grid", "zoo extract IMAGES"), ("butd", r"Put train_ims\.npy beside")]
+)
+def test_the_remedy_for_absent_features_fits_their_kind(model, dataset, kind, said):
+    """`zoo extract` makes grid features; others come as files."""
+    model.config = SimpleNamespace(features=SimpleNamespace(kind=kind))
+    with pytest.raises(DataError, match=f"has no {kind} features.*{said}"):
+        Collate(model, replace(dataset, features=None), "features", seed=0)

@@ -15,7 +15,7 @@ import torch
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import toy_matching as toy
 import zoo
@@ -343,8 +343,35 @@ def test_a_run_is_not_resumed_on_other_data(run, monkeypatch):
             run()
     captions = run.data / "train_caps.txt"
     captions.write_text(captions.read_text().replace("dog", "cow"))
-    with pytest.raises(InputError, match="the train data: fingerprint was"):
+    with pytest.raises(InputError, match="data of train: fingerprint was"):
         run(resume=True)
+
+
+def test_a_run_is_not_resumed_with_another_file_of_the_same_name(run, monkeypatch, tmp_path):
+    """What the recipe names is known by its content."""
+    file = tmp_path / "begin.safetensors"
+    save_file(toy.ToyImages().state_dict(), file)
+    setting = f"initial_weights.image_encoder={file}"
+    with monkeypatch.context() as patch:
+        crash_at(patch, 7)
+        with pytest.raises(CrashError):
+            run(setting)
+    save_file(toy.ToyImages().state_dict(), file)
+    with pytest.raises(
+        InputError, match=r"data of initial_weights\.image_encoder: fingerprint was"
+    ):
+        run(setting, resume=True)
+
+
+def test_a_part_begins_with_that_of_a_model_folder(run):
+    """A rate of nothing leaves it as it was; a folder of another form is refused."""
+    begun = weights(run("seed=8", work_dir="first"))
+    first = run.folder.parent / "first" / "model"
+    setting = f"initial_weights.text_encoder={first}"
+    ended = weights(run(setting, "optim_wrapper.optimizer.lr=0.0", "train_cfg.max_epochs=1"))
+    assert torch.equal(ended["text_encoder.embed.weight"], begun["text_encoder.embed.weight"])
+    with pytest.raises(InputError, match="does not fit the text_encoder of the recipe"):
+        run(setting, "model.text_encoder={'type': 'toy_texts', 'dim': 5}", work_dir="other")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(run, monkeypatch):

@@ -19,7 +19,9 @@ from ..errors import InputError
 from ..hooks import API_VERSION
 from ..interfaces import Component, Loss
 from ..model import MatchingModel, build_model
+from ..saving import WEIGHTS
 from ..version import __version__
+from ..weights import load_folder
 from .data import image_items
 from .recipe import Recipe
 from .seeds import mix
@@ -41,9 +43,9 @@ def build_from(recipe: Recipe, dataset: Dataset, data: Path) -> tuple[MatchingMo
 
 def initialize(model: MatchingModel, recipe: Recipe, dataset: Dataset, data: Path) -> None:
     """Load the initial weights that the recipe names; fit the image encoder to the features."""
-    for part, file in recipe["initial_weights"].items():
-        if file is not None:
-            path = find_file(file, f"initial_weights.{part}", recipe, data)
+    for key, path in named_files(recipe, data).items():
+        if key.startswith("initial_weights."):
+            part = key.removeprefix("initial_weights.")
             _load_part(getattr(model, part), part, path)
     model.image_encoder.fit(training_features(model, recipe, dataset))
 
@@ -52,7 +54,7 @@ def training_features(
     model: MatchingModel, recipe: Recipe, dataset: Dataset, size: int = 50
 ) -> Iterator[Regions]:
     """Regions of evenly spread training images, without noise, in batches."""
-    source = image_items(dataset, recipe["data"]["inputs"])
+    source = image_items(dataset, recipe["data"]["inputs"], model)
     spread = np.linspace(0, len(dataset.image_ids), FITTED_IMAGES, endpoint=False)
     rows = np.unique(spread.astype(int)).tolist()
     for start in range(0, len(rows), size):
@@ -64,8 +66,18 @@ def training_features(
         yield prepared
 
 
+def named_files(recipe: Recipe, data: Path) -> dict[str, Path]:
+    """The files, and the folders of models, that a recipe names, by the key that names them.
+
+    Raises `InputError` for one that is not found.
+    """
+    files = {f"initial_weights.{part}": file for part, file in recipe["initial_weights"].items()}
+    files["vocabulary.file"] = (recipe["vocabulary"] or {}).get("file")
+    return {key: find_file(file, key, recipe, data) for key, file in files.items() if file}
+
+
 def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
-    """A file that a recipe names: as it is, or where such files usually lie.
+    """A file or model folder that a recipe names: as it is, or where such files usually lie.
 
     Raises `InputError` that lists the places and says how to give another.
     """
@@ -74,7 +86,7 @@ def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
         places.append(Path(os.environ["ZOO_WEIGHTS"]) / file)
     places += [data.parent / "weights" / file, data.parent / file]
     for place in places:
-        if place.is_file():
+        if place.is_file() or (place / WEIGHTS).is_file():
             return place
     looked = ", ".join(str(place) for place in places)
     raise InputError(
@@ -120,7 +132,7 @@ def _text_files(recipe: Recipe, dataset: Dataset, data: Path) -> Mapping[str, st
     if not settings:
         return {}
     if settings["file"]:
-        path = find_file(settings["file"], "vocabulary.file", recipe, data)
+        path = named_files(recipe, data)["vocabulary.file"]
         name = "vocab.json" if path.suffix == ".json" else path.name
         return {name: path.read_text(encoding="utf-8")}
     return {"vocab.json": Vocabulary.build(dataset.captions, settings["minimum_count"]).to_json()}
@@ -132,4 +144,13 @@ def _load_part(part: Component | None, name: str, path: Path) -> None:
             f"The recipe gives initial weights for the {name}, and the model has none. "
             f"Take initial_weights.{name} out of the recipe."
         )
-    part.load_initial(path)
+    try:
+        if path.is_dir():
+            part.load_state_dict(getattr(load_folder(path), name).state_dict())
+        else:
+            part.load_initial(path)
+    except (AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"{path} does not fit the {name} of the recipe ({error}). Give weights of the same "
+            f"form as initial_weights.{name}, or describe the {name} as it is there."
+        ) from error

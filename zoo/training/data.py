@@ -49,7 +49,7 @@ class Collate:
 
     def __init__(self, model: MatchingModel, dataset: Dataset, inputs: str, seed: int) -> None:
         self.model, self.dataset, self.seed = model, dataset, seed
-        self.items = image_items(dataset, inputs)
+        self.items = image_items(dataset, inputs, model)
 
     def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
         """The batch of these samples, in their order, each image once."""
@@ -130,8 +130,11 @@ class _Pictures:
         return [self.paths[image] for image in images]
 
 
-def image_items(dataset: Dataset, inputs: str) -> Any:
-    """What gives the raw images of some rows: paths of pictures, or a feature store."""
+def image_items(dataset: Dataset, inputs: str, model: MatchingModel) -> Any:
+    """What gives the raw images of some rows: paths of pictures, or a feature store.
+
+    Raises `DataError` where there is none, with the way to have those that the model reads.
+    """
     if inputs == "photos":
         if dataset.image_paths is None:
             raise DataError(
@@ -140,8 +143,11 @@ def image_items(dataset: Dataset, inputs: str) -> Any:
             )
         return _Pictures(dataset.image_paths)
     if dataset.features is None:
+        kind = model.config.features.kind if model.config else "grid"
+        remedy = "Extract them (zoo extract IMAGES -o FEATURES) and pass --features FEATURES."
+        if kind != "grid":
+            remedy = f"Put {dataset.split}_ims.npy beside the captions (docs/features.md)."
         raise DataError(
-            f"The {dataset.split} split of {dataset.name} has no features. "
-            "Extract them (zoo extract IMAGES -o FEATURES) and pass --features FEATURES."
+            f"The {dataset.split} split of {dataset.name} has no {kind} features. {remedy}"
         )
     return dataset.features

@@ -19,7 +19,8 @@ import torch
 
 from ..data.dataset import Dataset
 from ..errors import DataError, InputError
-from ..files import write_atomically
+from ..files import sha256, write_atomically
+from ..saving import WEIGHTS
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
 from .overrides import differences, flatten
@@ -81,9 +82,9 @@ class RunFolder:
         """Raise `InputError` when recipe or data are not those that the run began with."""
         changed = differences(record["recipe"], recipe.settings)
         changed += [
-            f"the {split} data: fingerprint was {before[:12]}, is {data.get(split, 'none')[:12]}"
-            for split, before in record["data"].items()
-            if data.get(split) != before
+            f"data of {name}: fingerprint was {before[:12]}, is {data.get(name, 'none')[:12]}"
+            for name, before in record["data"].items()
+            if data.get(name) != before
         ]
         if changed:
             raise InputError(
@@ -150,6 +151,11 @@ def run_meta(recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
 def fingerprints(*datasets: Dataset | None) -> dict[str, str]:
     """The fingerprint of each split."""
     return {one.split: one.fingerprint for one in datasets if one is not None}
+
+
+def file_prints(files: Mapping[str, Path]) -> dict[str, str]:
+    """The SHA-256 of each file, and of the weights of a model folder."""
+    return {key: sha256(path / WEIGHTS if path.is_dir() else path) for key, path in files.items()}
 
 
 def versions() -> dict[str, str]:

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from ..data.dataset import Dataset, open_dataset
 from ..errors import InputError
+from .building import named_files
 from .device import choose_device
 from .journal import warn
 from .recipe import Recipe, read_recipe
 from .run import Run
-from .run_folder import RunFolder, fingerprints, this_command
+from .run_folder import RunFolder, file_prints, fingerprints, this_command
 
 
 def train(
@@ -45,7 +46,7 @@ def train(
     console = console or Console(stderr=True)
     store = None if features is None else Path(features)
     training, dev = open_data(settings, Path(data), store)
-    data_prints = fingerprints(training, dev)
+    data_prints = fingerprints(training, dev) | file_prints(named_files(settings, Path(data)))
     with folder.locked():
         if folder.open(settings, data_prints, resume=resume):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
