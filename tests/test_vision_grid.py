@@ -165,3 +165,19 @@ def test_impossible_settings_are_refused(options, message):
     """Each message names the setting's value."""
     with pytest.raises(InputError, match=message):
         GridExtractor.from_config(options, {})
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_photograph_that_is_read_reduced_has_the_original_s_boxes(tmp_path, monkeypatch, noisy):
+    """Sizes and windows are the same, and the pixels nearly."""
+    path, grid = tmp_path / "large.jpg", GridExtractor()
+    checkered(1201, 901).save(path, quality=95)
+    noise = generators(1) if noisy else None
+    whole = grid.prepare([path], noise)
+    monkeypatch.setattr("zoo.vision.photos.PIXEL_LIMIT", 500_000)
+    reduced = grid.prepare([path], generators(1) if noisy else None)
+
+    assert torch.equal(reduced.sizes, whole.sizes)
+    assert noisy == (whole.windows is not None and torch.equal(reduced.windows, whole.windows))
+    assert not torch.equal(reduced.pixels, whole.pixels)
+    assert (reduced.pixels.int() - whole.pixels.int()).abs().max() <= 8

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from zoo.errors import InputError
-from zoo.vision.photos import FORMATS, PIXEL_LIMIT, open_photo
+from zoo.vision.photos import FORMATS, PIXEL_LIMIT, open_photo, read_photo
 
 COLOURS = np.array(
     [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[0, 0, 0], [255, 255, 255], [128, 128, 128]]],
@@ -218,6 +218,38 @@ def test_the_limit_holds_for_images_in_memory_and_is_sharp():
     assert open_photo(Image.new("1", (10_000, 5_000))).size == (10_000, 5_000)
     with pytest.raises(InputError, match="10000 x 5001 pixels"):
         open_photo(Image.new("1", (10_000, 5_001)))
+
+
+def test_a_camera_s_large_photograph_is_read_reduced(tmp_path):
+    """61 megapixels, held upright: a quarter of them is decoded, and the size is the original's."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(Image.new("RGB", (9504, 6336), (200, 30, 30)), tmp_path / "61.jpg", exif=exif)
+    photo, size = read_photo(path)
+    assert size == (6336, 9504)
+    assert photo.size == (3168, 4752)
+    assert np.abs(np.asarray(photo)[::500, ::500].astype(int) - [200, 30, 30]).max() <= 8
+
+
+def jpeg_of(width: int, height: int, **options) -> bytes:
+    """A JPEG whose header says another size than it has."""
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "JPEG", **options)
+    marker = b"\xff\xc2" if options else b"\xff\xc0"
+    before, after = stream.getvalue().split(marker, 1)
+    return before + marker + after[:3] + struct.pack(">HH", height, width) + after[7:]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "options"),
+    [(13_000, 13_000, {"progressive": True}), (20_000, 12_000, {}), (65_000, 65_000, {})],
+)
+def test_what_cannot_be_reduced_enough_is_refused(tmp_path, width, height, options):
+    """A progressive JPEG, of which the decoder keeps everything, and absurd sizes."""
+    path = tmp_path / "large.jpg"
+    path.write_bytes(jpeg_of(width, height, **options))
+    with pytest.raises(InputError, match=r"large\.jpg is too large .*50,000,000 pixels"):
+        open_photo(path)
 
 
 def broken(folder: Path, fault: str) -> Path:

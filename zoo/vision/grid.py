@@ -15,13 +15,14 @@ from ..batch import Photos, Regions
 from ..errors import InputError
 from ..interfaces import Extractor, Noise
 from .mobilenet import CHANNELS, MobileNetEdgeTPU, convert
-from .photos import open_photo
+from .photos import read_photo
 
 BACKBONES = ("mobilenet_edgetpu_075",)
 PIXELS_A_CELL = 32
 CELLS_A_WINDOW = 3
 
 Window = tuple[float, float, float, float]
+Sized = tuple[Image.Image, tuple[int, int]]
 
 
 @final
@@ -73,13 +74,13 @@ class GridExtractor(Extractor):
 
         Noise takes five numbers from each generator, whatever the picture.
         """
-        photos = [open_photo(item) for item in items]
-        sizes = torch.tensor([photo.size for photo in photos]).reshape(-1, 2)
+        photos = [read_photo(item) for item in items]
+        sizes = torch.tensor([size for _, size in photos]).reshape(-1, 2)
         if noise is None:
-            return Photos(self._pixels(photos, [(0, 0, *photo.size) for photo in photos]), sizes)
+            return Photos(self._pixels(photos, [(0, 0, *size) for _, size in photos]), sizes)
         windows = [
-            self._window(photo.size, generator)
-            for photo, generator in zip(photos, noise, strict=True)
+            self._window(size, generator)
+            for (_, size), generator in zip(photos, noise, strict=True)
         ]
         return Photos(self._pixels(photos, windows), sizes, torch.tensor(windows))
 
@@ -103,10 +104,12 @@ class GridExtractor(Extractor):
             x1, x2 = x2, x1
         return x1 * size[0], y1 * size[1], x2 * size[0], y2 * size[1]
 
-    def _pixels(self, photos: Sequence[Image.Image], windows: Sequence[Window]) -> Tensor:
+    def _pixels(self, photos: Sequence[Sized], windows: Sequence[Window]) -> Tensor:
         squares = np.empty((len(photos), self.size, self.size, 3), np.uint8)
-        for square, photo, (x1, y1, x2, y2) in zip(squares, photos, windows, strict=True):
-            part = (min(x1, x2), y1, max(x1, x2), y2)
+        for square, (photo, size), (x1, y1, x2, y2) in zip(squares, photos, windows, strict=True):
+            across, down = photo.width / size[0], photo.height / size[1]  # 1 unless it was reduced
+            right, below = min(max(x1, x2) * across, photo.width), min(y2 * down, photo.height)
+            part = (min(x1, x2) * across, y1 * down, right, below)
             shown = photo.resize((self.size, self.size), Image.Resampling.BILINEAR, part)
             square[:] = np.asarray(shown)[:, :: 1 if x1 < x2 else -1]
         return torch.from_numpy(squares).permute(0, 3, 1, 2).contiguous()

@@ -27,26 +27,36 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = [_TURNS[note] for note in (5, 6, 7, 8)]
 _one_at_a_time = threading.Lock()
 
 
 def open_photo(photo: Any) -> Image.Image:
-    """A picture as upright RGB, 8 bits a channel.
-
-    `photo` is the path of a file or a PIL image. Of an animation it is the first frame; what is
-    transparent becomes white; 16-bit and float greys are scaled to 8 bits; the orientation that a
-    camera noted is applied. Raises `InputError`, naming the file, for one that is missing, damaged,
-    of another format than `FORMATS`, or of more than `PIXEL_LIMIT` pixels.
+    """A picture as upright RGB, as `read_photo` reads it.
 
     >>> open_photo("beach.jpg").size                                   # doctest: +SKIP
     (640, 427)
     """
+    return read_photo(photo)[0]
+
+
+def read_photo(photo: Any) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture as upright RGB, 8 bits a channel, and the width and height of the original.
+
+    `photo` is the path of a file or a PIL image. Of an animation it is the first frame; what is
+    transparent becomes white; 16-bit and float greys are scaled to 8 bits; the orientation that a
+    camera noted is applied. A JPEG file of more than `PIXEL_LIMIT` pixels, and of at most four
+    times as many, is decoded at half its width and height. Raises `InputError`, naming the file,
+    for one that is missing, damaged, of another format than `FORMATS`, or of too many pixels.
+    """
     name = _name(photo)
     try:
         if isinstance(photo, Image.Image):
-            return _upright_rgb(photo, name)
+            return _upright_rgb(photo, photo.size, name)
         with _open(photo) as opened:
-            return _upright_rgb(opened, name)
+            size = opened.size
+            _reduce(opened)
+            return _upright_rgb(opened, size, name)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -75,9 +85,19 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
         return Image.open(path, formats=FORMATS)
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def _reduce(image: Image.Image) -> None:
+    """Have a large JPEG decoded at half its size, which takes a quarter of the memory."""
     width, height = image.size
-    if width * height > PIXEL_LIMIT:
+    # Of a progressive one the decoder keeps every coefficient, whatever size is asked for.
+    if PIXEL_LIMIT < width * height <= 4 * PIXEL_LIMIT and "progressive" not in image.info:
+        image.draft(None, (width // 2, height // 2))  # other formats stay as they are
+
+
+def _upright_rgb(
+    image: Image.Image, size: tuple[int, int], name: str
+) -> tuple[Image.Image, tuple[int, int]]:
+    width, height = size
+    if image.width * image.height > PIXEL_LIMIT:
         raise _too_large(name, f"{width} x {height} pixels")
     if width * height == 0:
         raise InputError(
@@ -85,7 +105,8 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         )
     image.load()  # here, where threads may decode at once, and not under the lock below
     turn = _TURNS.get(_orientation(image))
-    return _rgb(image if turn is None else image.transpose(turn))
+    upright = _rgb(image if turn is None else image.transpose(turn))
+    return upright, ((height, width) if turn in _SIDEWAYS else (width, height))
 
 
 def _orientation(image: Image.Image) -> Any:
