@@ -207,16 +207,6 @@ class TestEvaluate:
         assert ('zoo.load("local-dir:model")' in card) != bundled
         assert ("license: apache-2.0" in card) == bundled
 
-    def test_a_file_that_cannot_be_written_is_refused_before_the_work(
-        self, run, model_folder, tmp_path
-    ):
-        """Not after it: the data set is not even looked at."""
-        options = ("--data", tmp_path / "none", "--json", tmp_path / "none" / "out.json")
-        status, _, err = run("evaluate", model_folder, *options)
-
-        assert status == 1
-        assert "out.json cannot be written" in err
-
     def test_features_stand_in_for_the_pictures(self, run, model_folder, data_folder, tmp_path):
         """What `zoo extract` made, `zoo evaluate --features` reads."""
         model = ("--model", model_folder)
@@ -297,6 +287,44 @@ class TestTrain:
         run("train", recipe, "--data", "d")
 
         assert given["arguments"][2] == Path("runs/chan-coco.bert_butd")
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "found"),
+    [
+        ("evaluate {model} --data {none} --json", "none/out.json", "none is no folder that you"),
+        ("evaluate {model} --data {none} --json", "folder", "folder is no file"),
+        ("demo --model {none} --output", "none/figure.png", "none is no folder that you"),
+        ("demo --model {none} --output", "folder", "folder is no file"),
+        ("extract {none} --model {none} -o", "file/store", "file is no folder that you"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    run, model_folder, tmp_path, command, place, found
+):
+    """Not after it: neither the model nor the data is looked at, and the option is named."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    words = command.format(model=model_folder, none=tmp_path / "absent").split()
+    status, _, err = run(*words, tmp_path / place)
+
+    option = "--output" if words[-1] == "-o" else words[-1]
+    assert status == 1
+    assert f"{place} cannot be written: " in err
+    assert found in err
+    assert f"Give {option} another path." in err
+
+
+@pytest.mark.parametrize("command", ["demo", f"score {CAT} --text dog", f"extract {CAT} -o store"])
+def test_every_command_that_computes_takes_a_device(
+    run, model_folder, command, monkeypatch, tmp_path
+):
+    """One that is not there is refused by its name."""
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(*command.split(), "--model", model_folder, "--device", "abacus")
+
+    assert status == 1
+    assert "The device 'abacus' cannot be used" in err
 
 
 def test_the_version_is_the_package_s(run):

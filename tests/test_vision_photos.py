@@ -242,7 +242,7 @@ def jpeg_of(width: int, height: int, **options) -> bytes:
 
 @pytest.mark.parametrize(
     ("width", "height", "options"),
-    [(13_000, 13_000, {"progressive": True}), (20_000, 12_000, {}), (65_000, 65_000, {})],
+    [(12_000, 12_000, {"progressive": True}), (13_000, 12_000, {}), (65_000, 65_000, {})],
 )
 def test_what_cannot_be_reduced_enough_is_refused(tmp_path, width, height, options):
     """A progressive JPEG, of which the decoder keeps everything, and absurd sizes."""

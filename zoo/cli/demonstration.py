@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .matching import DEFAULT_MODEL, Model
+from .matching import DEFAULT_MODEL, Device, Model
 from .names import load_model
+from .outputs import check_writable
 from .pictures import list_photos
 from .screen import note, show, show_json
 
@@ -28,6 +29,7 @@ def demo(
     ] = None,
     output: Annotated[Path, typer.Option(help="Where to write the figure.")] = Path("zoo-demo.png"),
     model: Model = DEFAULT_MODEL,
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Rank captions for photographs and photographs for captions, offline, with a bundled model.
@@ -38,7 +40,8 @@ def demo(
     from ..files import write_atomically
     from ..report.figure import align, draw
 
-    loaded = load_model(model)
+    check_writable(output, "--output")
+    loaded = load_model(model, device)
     ranking = rank(loaded, list_photos([photos or PHOTOS]), text or CAPTIONS)
     photo, caption = ranking.clearest_pair()
     figure = draw(align(loaded, ranking.photos[photo], ranking.captions[caption]))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .matching import DEFAULT_MODEL, Model
+from .matching import DEFAULT_MODEL, Device, Model
 from .names import load_model
+from .outputs import check_writable
 from .pictures import list_photos
 from .screen import note, progress, show
 
@@ -24,7 +25,7 @@ def extract(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read.")
     ] = False,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, ...")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Extract region features with a model's extractor, into a store that can be resumed.
 
@@ -32,6 +33,7 @@ def extract(
     """
     from ..vision.extraction import extract as run
 
+    check_writable(output, "--output", "folder")
     photos = list_photos(images)
     extractor, config = _extractor(model, device)
     with progress() as advance:

@@ -18,6 +18,7 @@ Model = Annotated[
         help="A registered name, a model folder, or local-dir:PATH.",
     ),
 ]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, ...")]
 DEFAULT_MODEL = "chan-f8k"
 
 
@@ -25,6 +26,7 @@ def score(
     images: Annotated[list[Path], typer.Argument(help="Photographs.")],
     text: Annotated[list[str], typer.Option("--text", help="A sentence; repeat for more.")],
     model: Model = DEFAULT_MODEL,
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Score photographs with sentences, best sentence first; scores rank, they are no percentages.
@@ -34,7 +36,7 @@ def score(
     from ..demo import rank
     from ..report.tables import ranking_table
 
-    ranking = rank(load_model(model), images, text)
+    ranking = rank(load_model(model, device), images, text)
     if as_json:
         pairs = {"images": list(map(str, images)), "texts": text, "scores": ranking.scores.tolist()}
         show_json({"model": model, **pairs})

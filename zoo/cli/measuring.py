@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .matching import Device
 from .names import complete_model, load_model, model_folder
+from .outputs import check_writable
 from .screen import note, progress, show
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def evaluate(
     features: Annotated[
         Path | None, typer.Option(help="A store that `zoo extract` made, in place of pictures.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, ...")] = "cpu",
+    device: Device = "cpu",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the record as JSON.")
     ] = None,
@@ -49,7 +51,9 @@ def evaluate(
     from ..report.tables import evaluation_table
 
     if json_file is not None:
-        _check_writable(json_file)
+        check_writable(json_file, "--json")
+    if save_results:
+        check_writable(model_folder(model), "MODEL", "folder")
     dataset = open_dataset(data, split, features=features)
     loaded = load_model(model, device)
     with progress() as advance:
@@ -79,17 +83,6 @@ def _record(
         "command": shlex.join(["zoo", *arguments]),
         "zoo_version": __version__,
     }
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse before the work, not after it."""
-    from ..errors import InputError
-
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(
-            f"{path} cannot be written: it is a folder, or lies in none. "
-            "Give --json the path of a file in a folder that exists."
-        )
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

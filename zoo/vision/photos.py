@@ -45,7 +45,7 @@ def read_photo(photo: Any) -> tuple[Image.Image, tuple[int, int]]:
 
     `photo` is the path of a file or a PIL image. Of an animation it is the first frame; what is
     transparent becomes white; 16-bit and float greys are scaled to 8 bits; the orientation that a
-    camera noted is applied. A JPEG file of more than `PIXEL_LIMIT` pixels, and of at most four
+    camera noted is applied. A JPEG file of more than `PIXEL_LIMIT` pixels, and of at most three
     times as many, is decoded at half its width and height. Raises `InputError`, naming the file,
     for one that is missing, damaged, of another format than `FORMATS`, or of too many pixels.
     """
@@ -89,7 +89,7 @@ def _reduce(image: Image.Image) -> None:
     """Have a large JPEG decoded at half its size, which takes a quarter of the memory."""
     width, height = image.size
     # Of a progressive one the decoder keeps every coefficient, whatever size is asked for.
-    if PIXEL_LIMIT < width * height <= 4 * PIXEL_LIMIT and "progressive" not in image.info:
+    if PIXEL_LIMIT < width * height <= 3 * PIXEL_LIMIT and "progressive" not in image.info:
         image.draft(None, (width // 2, height // 2))  # other formats stay as they are
 
 

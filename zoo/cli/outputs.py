@@ -1,0 +1,26 @@
+"""Whether a command can write what it is asked to: said before the work, not after it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from ..errors import InputError
+
+
+def check_writable(path: Path, option: str, kind: Literal["file", "folder"] = "file") -> None:
+    """Refuse a place that cannot become a file, or a folder, which is made if need be.
+
+    Raises `InputError` that names the place and the option that gave it.
+    """
+    place = path.absolute()
+    above = place.parent
+    if kind == "folder":
+        above = next(one for one in (place, *place.parents) if one.exists())
+    wrong = kind == "file" and place.is_dir()
+    if wrong or not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(
+            f"{path} cannot be written: {place if wrong else above} is no "
+            f"{'file' if wrong else 'folder that you may write to'}. Give {option} another path."
+        )
