@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 import zoo
 from photo_models import photo_model
-from zoo.errors import InputError
+from tiny import FEATURES, tiny_model
+from zoo.errors import DataError, InputError
 from zoo.evaluation import evaluate, score_dataset
 from zoo.vision.extraction import extract
 
@@ -69,6 +73,32 @@ def test_features_of_another_extractor_are_refused(model, data_folder, dataset, 
 
     with pytest.raises(InputError, match=r"made by an extractor with the weights .* --model NAME"):
         evaluate(model, stored)
+
+
+def test_features_of_another_dim_give_way_to_photographs(model, data_folder, dataset, tmp_path):
+    """They are not the model's; the measurement is that of the photographs, its record too."""
+    folder = shutil.copytree(data_folder, tmp_path / "data")
+    np.save(folder / "test_ims.npy", torch.randn(6, 5, FEATURES).numpy())
+    both = zoo.open_dataset(folder, "test")
+    assert both.features is not None
+
+    assert evaluate(model, both).metrics == evaluate(model, dataset).metrics
+    assert evaluate(model, both).data_fingerprint == dataset.fingerprint
+    assert evaluate(tiny_model(), both).data_fingerprint == both.fingerprint
+
+
+def test_a_data_set_that_the_model_cannot_read_is_refused(model, dataset, tmp_path):
+    """The message has the dim found and the dim wanted."""
+    with pytest.raises(DataError, match=r"no features and pictures, .* of dim 12\. Give such"):
+        evaluate(tiny_model(), dataset)
+    write = {"test_ids.txt": "a\nb\n", "test_caps.txt": "one\ntwo\n"}
+    for name, text in write.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match="no features and no pictures"):
+        evaluate(model, zoo.open_dataset(tmp_path, "test"))
+    np.save(tmp_path / "test_ims.npy", np.arange(70, dtype="f4").reshape(2, 5, 7))
+    with pytest.raises(DataError, match=r"of dim 7 .* of dim 1280 or photographs"):
+        evaluate(model, zoo.open_dataset(tmp_path, "test"))
 
 
 def test_progress_tells_what_is_done(model, dataset):

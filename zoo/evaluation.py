@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .batch import Batch
-from .errors import InputError
+from .errors import DataError, InputError
 from .metrics import retrieval_report
 from .scoring import score_all
 
@@ -62,9 +62,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure R@K both ways on one split, all its images against all its captions.
 
-    Reads features where the data set has those that the model wants, else photographs. Raises
-    `DataError` or `InputError` when the model can read neither.
+    The images are read as `readable` says, with its errors.
     """
+    dataset = readable(model, dataset)
     started = time.monotonic()
     scores = score_dataset(model, dataset, advance=advance)
     metrics = retrieval_report(scores, dataset.matches())
@@ -101,20 +101,39 @@ def encode_dataset_images(
     model: MatchingModel, dataset: Dataset, *, advance: Advance | None = None
 ) -> list[Batch]:
     """The images of a split, encoded, in blocks of the size that the model scores at once."""
+    dataset = readable(model, dataset)
     report = _part(advance, "images", len(dataset.image_ids))
-    if dataset.features is not None:
-        check_extractor(model, dataset.features)
-        blocks = []
-        for start in range(0, len(dataset.image_ids), model.image_block):
-            rows = range(start, min(start + model.image_block, len(dataset.image_ids)))
-            blocks.append(model.encode_images(dataset.features.rows(list(rows)), advance=report))
-        return blocks
-    if dataset.image_paths is None:
-        raise InputError(
-            f"{dataset.name} ({dataset.split}) has neither features nor pictures. "
-            "Put the pictures into an images folder beside the captions, or give --features."
-        )
-    return model.encode_images(list(dataset.image_paths), advance=report).split(model.image_block)
+    if dataset.features is None:
+        paths = list(dataset.image_paths or ())
+        return model.encode_images(paths, advance=report).split(model.image_block)
+    check_extractor(model, dataset.features)
+    blocks = []
+    for start in range(0, len(dataset.image_ids), model.image_block):
+        rows = range(start, min(start + model.image_block, len(dataset.image_ids)))
+        blocks.append(model.encode_images(dataset.features.rows(list(rows)), advance=report))
+    return blocks
+
+
+def readable(model: MatchingModel, dataset: Dataset) -> Dataset:
+    """The data set with that alone which the model reads: its features, or else its photographs.
+
+    Features are read where they have the model's dim, photographs where the model has an
+    extractor. Raises `DataError` when there is neither.
+    """
+    wanted = model.config.features.dim if model.config else None
+    found = dataset.features.dim if dataset.features else None
+    if found is not None and wanted in (found, None):
+        return replace(dataset, image_paths=None)
+    if dataset.image_paths is not None and model.extractor is not None:
+        return replace(dataset, features=None)
+    features = "no features" if found is None else f"features of dim {found}"
+    pictures = "no pictures" if dataset.image_paths is None else "pictures"
+    wants = f"features of dim {wanted}{' or photographs' if model.extractor is not None else ''}"
+    raise DataError(
+        f"{dataset.name} ({dataset.split}) has {features} and {pictures}, and the model reads "
+        f"{wants}. Give such features (--features), or put the pictures into an images folder "
+        "beside the captions for a model that reads photographs, such as chan-f8k."
+    )
 
 
 def check_extractor(model: MatchingModel, features: FeatureStore) -> None:
