@@ -312,7 +312,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     assert status == 1
     assert f"{place} cannot be written: " in err
     assert found in err
-    assert f"Give {option} another path." in err
+    assert f"Give {option} the path of a f" in err
 
 
 @pytest.mark.parametrize("command", ["demo", f"score {CAT} --text dog", f"extract {CAT} -o store"])

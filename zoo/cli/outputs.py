@@ -22,5 +22,6 @@ def check_writable(path: Path, option: str, kind: Literal["file", "folder"] = "f
     if wrong or not above.is_dir() or not os.access(above, os.W_OK):
         raise InputError(
             f"{path} cannot be written: {place if wrong else above} is no "
-            f"{'file' if wrong else 'folder that you may write to'}. Give {option} another path."
+            f"{'file' if wrong else 'folder that you may write to'}. "
+            f"Give {option} the path of a {kind} in a folder that exists."
         )
