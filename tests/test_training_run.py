@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import toy_matching as toy
 import zoo
+from zoo.cli import main
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
 from zoo.evaluation import evaluate
@@ -320,6 +321,14 @@ def test_a_run_computes_where_it_is_told(run, monkeypatch):
     assert json.loads((run.folder / "run.json").read_text())["device"] == "cpu"
     with pytest.raises(InputError, match="The device 'npu7' cannot be used"):
         run(device="npu7")
+
+
+def test_the_command_takes_a_device(run, tmp_path, capsys):
+    """`zoo train --device` reaches the run."""
+    work_dir = ["--work-dir", str(tmp_path / "command")]
+    given = ["train", str(run.recipe), "--data", str(run.data), *work_dir, "--device", "npu7"]
+    assert main(given) == 1
+    assert "The device 'npu7' cannot be used" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_resumed_run_warns_where_the_last_bits_may_differ(run, monkeypatch):
