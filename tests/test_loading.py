@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -157,3 +158,10 @@ def test_a_mistyped_public_name_is_an_attribute_error():
     """As for any module."""
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         zoo.laod  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [None, Path("runs/model")])
+def test_a_model_is_loaded_by_its_name(name):
+    """A path object would otherwise fail deep inside."""
+    with pytest.raises(InputError, match=r'a model is loaded by its name.*"local-dir:PATH"'):
+        zoo.load(name)

@@ -75,6 +75,16 @@ def test_encoding_leaves_the_mode_as_it_was(model):
         ([np.full((2, FEATURES), np.nan)], "features of image 0 hold NaN"),
         ([np.ones((2, FEATURES))] * 40 + [np.zeros((0, FEATURES))], "Image 40 has no regions"),
         ([object()], "Image 0 is a object"),
+        (None, "given as NoneType, which is no list of images"),
+        ({"a": "beach.jpg"}, "given as dict"),
+        (
+            Regions(torch.zeros(1, 4, FEATURES), torch.ones(1, 4)),
+            r"mask is \(1, 4\) of torch.float32 where \(1, 4\) of torch.bool is wanted",
+        ),
+        (
+            Regions(torch.zeros(1, 4, FEATURES), torch.ones(1, 3, dtype=torch.bool)),
+            r"mask is \(1, 3\)",
+        ),
     ],
 )
 def test_bad_images_are_refused_by_their_position(model, items, message):
@@ -122,3 +132,30 @@ def test_progress_is_told_item_by_item(model):
     model.encode_images(torch.randn(5, 5, FEATURES), batch_size=2, advance=seen.append)
 
     assert seen == [2, 2, 1]
+
+
+def test_features_of_another_precision_are_read(model):
+    """In a record too."""
+    features = torch.randn(2, 5, FEATURES)
+    double = Regions(features.double(), torch.ones(2, 5, dtype=torch.bool))
+
+    assert_close(model.encode_images(double).embeddings, model.encode_images(features).embeddings)
+
+
+def test_items_are_encoded_before_they_are_scored(model):
+    """The message names the call that is missing."""
+    texts = model.encode_texts(CAPTIONS)
+
+    with pytest.raises(InputError, match=r"given a list .* first: model\.encode_images"):
+        model.score(["beach.jpg"], texts)
+    with pytest.raises(InputError, match=r"first: model\.encode_texts"):
+        model.score(texts, CAPTIONS)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_has_at_least_one_item(model, size):
+    """Else nothing would ever be encoded."""
+    with pytest.raises(InputError, match=f"batch_size is {size}"):
+        model.encode_texts(CAPTIONS, batch_size=size)
+    with pytest.raises(InputError, match=f"batch_size is {size}"):
+        model.encode_images(torch.randn(2, 5, FEATURES), batch_size=size)

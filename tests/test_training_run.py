@@ -283,6 +283,16 @@ def test_a_run_is_not_started_over_another(run, monkeypatch):
         run("seed=8", resume=True)
 
 
+def test_a_run_that_saved_nothing_is_begun_anew(run, monkeypatch):
+    """With other settings too: a mistake in them costs no second folder."""
+    with monkeypatch.context() as patch:
+        crash_at(patch, 1)
+        with pytest.raises(CrashError):
+            run()
+
+    assert (run("seed=8") / "model.safetensors").is_file()
+
+
 def test_a_run_that_is_asked_to_stop_saves_its_last_iteration():
     """At any iteration, also the last of an epoch, and between the regular savings."""
     saved = []

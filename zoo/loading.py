@@ -40,6 +40,11 @@ def load(
 
     >>> model = zoo.load("chan-f8k")                                    # doctest: +SKIP
     """
+    if not isinstance(name, str):
+        raise InputError(
+            f"{name!r} is a {type(name).__name__}, and a model is loaded by its name. "
+            f'For a folder write "{LOCAL}PATH"; zoo.list_models() has the names.'
+        )
     if name.startswith(HUB):
         raise WeightsError(
             f"{name} names a repository on the Hub, which this version cannot fetch from. "

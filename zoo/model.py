@@ -94,6 +94,7 @@ class MatchingModel(nn.Module):
         Raises `InputError` for a single string, an empty list, and what is not text.
         """
         _refuse_bad_list(captions, "captions")
+        _check_batch_size(batch_size)
         prepared = self.text_encoder.prepare(captions)
         blocks = self._encode_blocks(self.text_encoder, prepared.split(batch_size), advance)
         return type(blocks[0]).join(blocks)
@@ -104,6 +105,7 @@ class MatchingModel(nn.Module):
     ) -> list[Batch]:
         """As `encode_images`, but as the blocks that were encoded together."""
         _refuse_bad_list(images, "images")
+        _check_batch_size(batch_size)
         return self._encode_blocks(
             self._encode_prepared, self._prepared(images, batch_size), advance
         )
@@ -112,8 +114,15 @@ class MatchingModel(nn.Module):
         """Scores of every encoded image with every encoded text: (images, texts), float32, CPU.
 
         Higher is better; scores rank, they are no probabilities. Memory beyond the result is
-        bounded by one block. Raises `InputError` when a score is not finite.
+        bounded by one block. Raises `InputError` when a score is not finite, and for items that are
+        not encoded yet.
         """
+        for side, encode in ((images, "encode_images"), (texts, "encode_texts")):
+            if not isinstance(side, Batch):
+                raise InputError(
+                    f"score was given a {type(side).__name__} where an encoding is wanted. "
+                    f"Encode the items first: model.{encode}(...)."
+                )
         return score_all(
             self.aligner,
             images.split(self.image_block),
@@ -208,13 +217,18 @@ def _refuse_bad_list(items: Any, what: str) -> None:
             f"One item was given ({str(items)[:60]!r}) where a list of {what} is wanted. "
             "Put it into a list."
         )
-    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
+    if isinstance(items, Mapping) or not hasattr(items, "__getitem__"):
         raise InputError(
-            f"The {what} were given as {type(items).__name__}, which can be gone through only once "
-            f"or has no order. Make a list of them: list({what})."
+            f"The {what} were given as {type(items).__name__}, which is no list of {what}. "
+            f"Make one of them, as in list({what})."
         )
     if len(items) == 0:
         raise InputError(f"There are no {what} to encode. Give at least one.")
+
+
+def _check_batch_size(size: int) -> None:
+    if size < 1:
+        raise InputError(f"batch_size is {size}. Encode at least one item at once.")
 
 
 def build_model(config: ModelConfig, files: Mapping[str, str]) -> MatchingModel:

@@ -97,7 +97,7 @@ class RegionEncoder(ImageEncoder[Fragments]):
         return _drop(regions, self.region_drop, noise)
 
     def forward(self, batch: Regions) -> Fragments:
-        features = batch.features
+        features = batch.features.to(self.project.weight.dtype)
         if self.standardize:
             features = (features - self.feature_mean) / self.feature_scale
         hidden = self.project(features)
@@ -142,6 +142,12 @@ class RegionEncoder(ImageEncoder[Fragments]):
             raise InputError(
                 f"The features have the shape {tuple(regions.features.shape)} where (images, "
                 f"regions, {self.feature_dim}) is wanted. {self._remedy}"
+            )
+        if regions.mask.dtype != torch.bool or regions.mask.shape != regions.features.shape[:2]:
+            raise InputError(
+                f"The mask is {tuple(regions.mask.shape)} of {regions.mask.dtype} where "
+                f"{tuple(regions.features.shape[:2])} of torch.bool is wanted. "
+                "Give True for each region that is real."
             )
         empty = ~regions.mask.any(dim=1)
         if empty.any():

@@ -59,14 +59,16 @@ class RunFolder:
     def open(self, recipe: Recipe, data: Mapping[str, str], *, resume: bool) -> bool:
         """Check what lies here against what is asked; True if the run is finished already.
 
+        A run that ended before its first checkpoint left nothing to keep, so it begins anew.
         Raises `DataError` for a run that is here though none is to be resumed, and `InputError`
         when a run is to go on with another recipe or other data.
         """
         remove_leftovers(self.checkpoints)
         record = self._record()
-        if record is None and not list_checkpoints(self.checkpoints):
-            return False
         finished = bool(record and record.get("finished")) and self.model.is_dir()
+        if not finished and not list_checkpoints(self.checkpoints):
+            self.record_file.unlink(missing_ok=True)
+            return False
         if not resume:
             raise DataError(
                 f"{self.path} holds {'a finished' if finished else 'an unfinished'} run. "
