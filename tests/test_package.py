@@ -193,3 +193,17 @@ def test_every_module_is_named_for_what_it_knows():
     empty = {"util", "utils", "helper", "helpers", "common", "misc", "base"}
 
     assert [path for path in published_files() if path.stem.lower() in empty] == []
+
+
+def test_training_without_mmengine_says_what_to_install():
+    """The extra is named, and nothing else is in the way."""
+    code = (
+        "import sys; sys.modules['mmengine'] = None\n"
+        "from zoo.cli import main\n"
+        "sys.exit(main(['train', 'chan-f8k', '--data', '.', '--work-dir', 'absent/run']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+    assert ended.returncode == 1
+    assert "pip install 'itm-zoo[train]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
