@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
 
 from .version import __version__
 
 GROUP = "zoo.plugins"
 OWN_DISTRIBUTION = "itm-zoo"
-BUILT_IN = {"chan": "zoo_chan"}
-"""Our own plugins by import path, for a checkout whose entry points are not installed."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,17 @@ def candidates(distributions: Iterable[Distribution]) -> list[Candidate]:
         for candidate in _declared(distribution):
             # A distribution can lie on the path twice (a checkout and its install): first wins.
             found.setdefault((candidate.distribution, candidate.name), candidate)
-    for name, module in BUILT_IN.items():
-        built_in = Candidate(name, module, OWN_DISTRIBUTION, __version__)
-        found.setdefault((OWN_DISTRIBUTION, name), built_in)
+    for name, module in built_in().items():
+        own = Candidate(name, module, OWN_DISTRIBUTION, __version__)
+        found.setdefault((OWN_DISTRIBUTION, name), own)
     return sorted(found.values(), key=_rank)
+
+
+def built_in() -> dict[str, str]:
+    """The plugins of a checkout by name, for one whose entry points are not installed."""
+    folder = Path(__file__).resolve().parents[1] / "plugins"
+    modules = sorted(path.parent.name for path in folder.glob("zoo_*/__init__.py"))
+    return {module.removeprefix("zoo_"): module for module in modules}
 
 
 def _rank(candidate: Candidate) -> tuple[bool, str, str]:
