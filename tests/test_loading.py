@@ -165,3 +165,9 @@ def test_a_model_is_loaded_by_its_name(name):
     """A path object would otherwise fail deep inside."""
     with pytest.raises(InputError, match=r'a model is loaded by its name.*"local-dir:PATH"'):
         zoo.load(name)
+
+
+def test_a_device_that_is_not_there_is_named():
+    """In words, not in torch's."""
+    with pytest.raises(InputError, match=r"The device 'gpu' cannot be used .*device='cpu'"):
+        zoo.load("chan-f8k", device="gpu")

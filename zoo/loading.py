@@ -117,9 +117,11 @@ def _from_card(
     card: Card, weights: str | Path, files: str | Path | None, device: torch.device | str
 ) -> MatchingModel:
     from .config import ModelConfig
+    from .device import usable_device
     from .model import build_model
     from .weights import FolderFiles, load_weights
 
+    device = usable_device(device)
     discover().require(card.plugin)
     if card.config is None:
         raise WeightsError(

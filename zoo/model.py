@@ -82,7 +82,7 @@ class MatchingModel(nn.Module):
         (images, regions, dim), a list of (regions, dim), or `zoo.Regions`. `advance` is told the
         number of images after each batch. Raises `InputError` for what cannot be encoded.
         """
-        blocks = list(self.encode_image_blocks(images, batch_size, advance))
+        blocks = self.encode_image_blocks(images, batch_size, advance)
         return type(blocks[0]).join(blocks)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig, read_config
+from .device import usable_device
 from .errors import WeightsError
 from .model import MatchingModel, build_model
 from .plugins import discover
@@ -76,9 +77,10 @@ def load_folder(
     take the place of the folder's own.
 
     Raises `WeightsError` when a file is absent or damaged, or when any parameter or buffer is
-    missing, left over, of another shape or not finite; one error names them all.
+    missing, left over, of another shape or not finite (one error names them all), and `InputError`
+    for a device that is not there.
     """
-    folder = Path(folder)
+    folder, device = Path(folder), usable_device(device)
     config = read_folder_config(folder)
     if config.plugin is not None:
         discover().require(config.plugin.name)

@@ -46,24 +46,7 @@ def load_model(given: str, device: str = "cpu") -> MatchingModel:
     """Load a model by registry name, path or `local-dir:PATH`."""
     from ..loading import load
 
-    check_device(device)
     return load(model_name(given), device=device)
-
-
-def check_device(device: str) -> None:
-    """Raise `InputError` for a device that torch does not know or that is not there."""
-    import torch
-
-    from ..errors import InputError
-
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"The device {device!r} cannot be used ({reason.rstrip('.')}). Give --device cpu, "
-            "or cuda where torch finds one."
-        ) from error
 
 
 def complete_model() -> list[str]:

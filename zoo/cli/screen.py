@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..evaluation import Advance
     from ..report.tables import Table
 
 WIDE = 200  # columns where the output is no terminal, so that no name is cut
-
-Advance = Callable[[str, int, int], None]
-"""Told what is done, how much of it is done now, and how much there is in all."""
 
 
 def show(*parts: Table | str) -> None:

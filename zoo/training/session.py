@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from ..data.dataset import Dataset, open_dataset
+from ..device import usable_device
 from ..errors import InputError
 from .building import named_files
-from .device import choose_device
 from .journal import warn
 from .recipe import Recipe, read_recipe
 from .run import Run
@@ -41,7 +42,8 @@ def train(
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
     """
-    settings, where = read_recipe(recipe, overrides), choose_device(device)
+    settings = read_recipe(recipe, overrides)
+    where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = RunFolder(Path(work_dir))
     console = console or Console(stderr=True)
     store = None if features is None else Path(features)
