@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from zoo.batch import Fragments
 from zoo.kernels import packing
 from zoo.kernels.hard_alignment import hard_alignment
-from zoo.kernels.soft_alignment import soft_alignment
+from zoo.kernels.soft_alignment import Attention, soft_alignment
 from zoo.ops import l2_normalize
 
 DIM = 12
@@ -33,7 +33,10 @@ def soft(query: Tensor, codebook: Tensor) -> float:
 
 KERNELS = {
     "hard": (hard, hard_alignment),
-    "soft": (soft, lambda queries, books: soft_alignment(queries, books, TEMPERATURE)),
+    "soft": (
+        soft,
+        lambda queries, books: soft_alignment(queries, books, Attention(1 / TEMPERATURE)),
+    ),
 }
 
 
