@@ -137,9 +137,12 @@ class Photos(Batch):
 class Tokens(Batch):
     """Texts as token ids: what a text encoder reads.
 
-    ids:  (texts, words), 0 where padded
-    mask: (texts, words), True where there is a token
+    ids:    (texts, words), 0 where padded
+    mask:   (texts, words), True where there is a token
+    places: (texts, words), which word of its caption each token was, where noise left some out;
+            None if all are there
     """
 
     ids: Tensor
     mask: Tensor
+    places: Tensor | None = None

@@ -16,6 +16,7 @@ from .spelling import nearest
 KINDS = ("image_encoder", "text_encoder", "aligner", "loss", "extractor", "importer")
 
 CORE = {
+    ("image_encoder", "regions"): "zoo.encoders.regions:RegionEncoder",
     ("text_encoder", "bigru"): "zoo.encoders.bigru:BiGRU",
     ("text_encoder", "bert"): "zoo.encoders.bert:BERT",
     ("loss", "triplet"): "zoo.losses:TripletLoss",

@@ -29,10 +29,13 @@ class Similarity:
 
     scores: (images, texts), what retrieval ranks by
     levels: (images, texts) each, the parts that a loss may weigh apart ("local", "global")
+    images, texts: in training, the encodings that were compared, for a loss that looks at one side
     """
 
     scores: Tensor
     levels: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    images: Batch | None = None
+    texts: Batch | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -160,10 +161,9 @@ class MatchingModel(nn.Module):
 
     def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
         """From prepared items to similarities, with gradients: what training calls."""
-        similarity: Similarity = self.aligner(
-            self._encode_prepared(images), self.text_encoder(texts)
-        )
-        return similarity
+        encoded_images, encoded_texts = self._encode_prepared(images), self.text_encoder(texts)
+        similarity: Similarity = self.aligner(encoded_images, encoded_texts)
+        return replace(similarity, images=encoded_images, texts=encoded_texts)
 
     @property
     def _name(self) -> str:

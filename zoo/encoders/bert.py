@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..batch import Fragments, Tokens
 from ..errors import InputError, WeightsError
 from ..interfaces import Noise, TextEncoder
-from ..ops import l2_normalize, pad
+from ..ops import l2_normalize
 from ..options import check_choice, check_share
-from .captions import checked
+from .captions import checked, tokens
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -42,7 +41,7 @@ class BERT(TextEncoder[Tokens, Fragments]):
     ) -> None:
         super().__init__()
         check_share("word_drop", word_drop)
-        self.vocabulary, self.word_drop = vocabulary, word_drop
+        self.vocabulary, self.word_drop, self.dim = vocabulary, word_drop, dim
         pieces = {piece: number for number, piece in enumerate(_lines(vocabulary))}
         _check_pieces(pieces)
         self.mask, self.size = pieces["[MASK]"], len(pieces)
@@ -92,10 +91,11 @@ class BERT(TextEncoder[Tokens, Fragments]):
     def prepare(self, items: Sequence[str], noise: Noise | None = None) -> Tokens:
         encodings = [self._read(caption) for caption in checked(items)]
         ids = [np.array(encoding.ids) for encoding in encodings]
-        if noise is not None and self.word_drop:
-            words = [encoding.word_ids for encoding in encodings]
-            ids = [self._disturb(*row) for row in zip(ids, words, noise, strict=True)]
-        return Tokens(*pad([torch.from_numpy(row) for row in ids]))
+        if noise is None or not self.word_drop:
+            return tokens(ids)
+        words = [encoding.word_ids for encoding in encodings]
+        disturbed = [self._disturb(*row) for row in zip(ids, words, noise, strict=True)]
+        return tokens(*zip(*disturbed, strict=True))
 
     def words(self, text: str) -> list[str]:
         return list(self._read(text).tokens)
@@ -112,7 +112,8 @@ class BERT(TextEncoder[Tokens, Fragments]):
 
     def _disturb(
         self, ids: np.ndarray, words: Sequence[int | None], generator: np.random.Generator
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ids that are left, some of them changed, and the place that each had."""
         # One draw a word, shared by its pieces, decides whether it is changed (below 1) and how;
         # the last entry stands for [CLS] and [SEP], which belong to no word.
         count = 1 + max((word for word in words if word is not None), default=-1)
@@ -120,7 +121,8 @@ class BERT(TextEncoder[Tokens, Fragments]):
         fate = draws[[count if word is None else word for word in words]]
         anything = generator.integers(self.size, size=len(ids))
         changed = np.select([fate < 0.5, fate < 0.6], [self.mask, anything], ids)
-        return np.asarray(changed[(fate < 0.6) | (fate >= 1)])
+        kept = (fate < 0.6) | (fate >= 1)
+        return changed[kept], kept.nonzero()[0]
 
 
 def _lines(text: str) -> list[str]:

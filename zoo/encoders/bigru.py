@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..batch import Fragments, Tokens
@@ -16,9 +16,9 @@ from ..data.vocabulary import END, START, Vocabulary
 from ..data.words import tokenize
 from ..errors import InputError, WeightsError
 from ..interfaces import Noise, TextEncoder
-from ..ops import l2_normalize, pad
+from ..ops import l2_normalize
 from ..options import check_share
-from .captions import checked
+from .captions import checked, tokens
 from .word_vectors import read_word_vectors
 
 
@@ -29,12 +29,16 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
 
     vocabulary: from `vocab.json` of the model's folder
     word_dim:   of the embeddings
+    fixed_dim:  of word vectors that do not learn and stand beside the embeddings (SHAN). They are
+                0 until `load_initial` is given their file, and are saved with the weights
     word_drop:  share of the words that noise changes: half of them become the mask token, a tenth
                 a random entry of the vocabulary, the rest are left out (start and end too, as in
                 CHAN's released code; ours keeps at least one)
     mask_token: add the mask token to a vocabulary that lacks it
     dropout:    on the embeddings in training; none in the papers
     """
+
+    fixed: Tensor | None
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         word_drop: float = 0.0,
         mask_token: bool = False,
         dropout: float = 0.0,
+        fixed_dim: int = 0,
     ) -> None:
         super().__init__()
         check_share("word_drop", word_drop)
@@ -51,11 +56,13 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         self.vocabulary = vocabulary.with_mask() if mask_token else vocabulary
         if word_drop and self.vocabulary.mask is None:
             raise InputError("word_drop needs a mask token. Set mask_token to true as well.")
-        self.word_drop = word_drop
+        self.word_drop, self.dim = word_drop, dim
         self.embed = nn.Embedding(len(self.vocabulary), word_dim)
         nn.init.xavier_uniform_(self.embed.weight)
         self.dropout = nn.Dropout(dropout)
-        self.rnn = nn.GRU(word_dim, dim, batch_first=True, bidirectional=True)
+        table = torch.zeros(len(self.vocabulary), fixed_dim) if fixed_dim else None
+        self.register_buffer("fixed", table)
+        self.rnn = nn.GRU(word_dim + fixed_dim, dim, batch_first=True, bidirectional=True)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
@@ -72,23 +79,27 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         return {"vocab.json": self.vocabulary.to_json()}
 
     def load_initial(self, path: Path) -> None:
-        """Start the embeddings from word vectors, a text file in the form of GloVe's."""
-        vectors = read_word_vectors(path, self.vocabulary.words, self.embed.embedding_dim)
+        """Take word vectors, a text file in the form of GloVe's: as the fixed ones where the
+        encoder has such, else to start the embeddings from.
+        """
+        table = self.embed.weight if self.fixed is None else self.fixed
+        vectors = read_word_vectors(path, self.vocabulary.words, table.shape[1])
         with torch.no_grad():
-            self.embed.weight.copy_(vectors)
+            table.copy_(vectors)
 
     def prepare(self, items: Sequence[str], noise: Noise | None = None) -> Tokens:
         ids = [np.array(self.vocabulary.encode(caption)) for caption in checked(items)]
-        if noise is not None and self.word_drop:
-            ids = [self._disturb(row, one) for row, one in zip(ids, noise, strict=True)]
-        return Tokens(*pad([torch.from_numpy(row) for row in ids]))
+        if noise is None or not self.word_drop:
+            return tokens(ids)
+        disturbed = [self._disturb(row, one) for row, one in zip(ids, noise, strict=True)]
+        return tokens(*zip(*disturbed, strict=True))
 
     def words(self, text: str) -> list[str]:
         return [START, *tokenize(text), END]
 
     def forward(self, batch: Tokens) -> Fragments:
         packed = pack_padded_sequence(
-            self.dropout(self.embed(batch.ids)),
+            self.dropout(self._vectors(batch.ids)),
             batch.mask.sum(dim=1).cpu(),
             batch_first=True,
             enforce_sorted=False,
@@ -99,7 +110,14 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         onward, back = states.chunk(2, dim=-1)
         return Fragments(l2_normalize((onward + back) / 2), batch.mask)
 
-    def _disturb(self, ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def _vectors(self, ids: Tensor) -> Tensor:
+        learned: Tensor = self.embed(ids)
+        return learned if self.fixed is None else torch.cat([self.fixed[ids], learned], dim=-1)
+
+    def _disturb(
+        self, ids: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ids that are left, some of them changed, and the place that each had."""
         # One draw decides both whether a word is changed (below 1) and how.
         fate = generator.random(len(ids)) / self.word_drop
         anything = generator.integers(len(self.vocabulary), size=len(ids))
@@ -109,4 +127,4 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         kept = (fate < 0.6) | (fate >= 1)
         if not kept.any():
             kept[generator.integers(len(ids))] = True
-        return np.asarray(changed[kept])
+        return changed[kept], kept.nonzero()[0]

@@ -15,9 +15,10 @@ from ..batch import Photos, Regions
 from ..config import ModelConfig, Provider
 from ..data.dataset import Dataset
 from ..data.vocabulary import Vocabulary
-from ..errors import InputError
+from ..errors import InputError, UnknownModelError
 from ..hooks import API_VERSION
 from ..interfaces import Component, Loss
+from ..loading import info
 from ..model import MatchingModel, build_model
 from ..saving import WEIGHTS
 from ..version import __version__
@@ -77,7 +78,8 @@ def named_files(recipe: Recipe, data: Path) -> dict[str, Path]:
 
 
 def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
-    """A file or model folder that a recipe names: as it is, or where such files usually lie.
+    """A file or model folder that a recipe names: as it is, or where such files usually lie, or
+    the folder of the bundled model of that name.
 
     Raises `InputError` that lists the places and says how to give another.
     """
@@ -85,7 +87,7 @@ def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
     if "ZOO_WEIGHTS" in os.environ:
         places.append(Path(os.environ["ZOO_WEIGHTS"]) / file)
     places += [data.parent / "weights" / file, data.parent / file]
-    for place in places:
+    for place in [*places, *_bundled_folder(file)]:
         if place.is_file() or (place / WEIGHTS).is_file():
             return place
     looked = ", ".join(str(place) for place in places)
@@ -93,6 +95,15 @@ def find_file(file: str, key: str, recipe: Recipe, data: Path) -> Path:
         f"{file}, which the recipe's {key} names, is in none of these places: {looked}. "
         f"Give its path (--set {key}=PATH), or set ZOO_WEIGHTS to the folder that holds it."
     )
+
+
+def _bundled_folder(name: str) -> list[Path]:
+    """The folder of a bundled model of that name, if there is one."""
+    try:
+        folder = info(name).folder
+    except UnknownModelError:
+        return []
+    return [folder] if folder else []
 
 
 def _config(recipe: Recipe) -> ModelConfig:

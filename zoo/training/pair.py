@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..errors import DataError, InputError
-from ..interfaces import Loss, Similarity
+from ..interfaces import Loss
 from ..model import MatchingModel
 from ..spelling import nearest
 from .data import TrainingBatch
@@ -34,7 +34,8 @@ class TrainedPair(nn.Module):
         with autocast(self.low_precision, self.model.device.type):
             similarity = self.model(batch.images, batch.texts)
         levels = {name: level.float() for name, level in similarity.levels.items()}
-        return self.loss(Similarity(similarity.scores.float(), levels), batch.pairs)
+        scores = similarity.scores.float()
+        return self.loss(replace(similarity, scores=scores, levels=levels), batch.pairs)
 
     def train_step(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> dict[str, float]:
         """One update of the weights. Raises `DataError` when the loss is not finite."""
