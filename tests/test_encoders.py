@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from zoo.batch import Fragments, Tokens
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.encoders.bert import BERT
 from zoo.encoders.bigru import BiGRU
 from zoo.encoders.word_vectors import read_word_vectors
+from zoo.encoders.words import ReadsWords
 from zoo.errors import DataError, InputError, WeightsError
 
 CAPTIONS = ["a dog runs on the grass", "the cat", "a very green and red and blue cat sat"]
@@ -350,3 +352,77 @@ def test_a_bert_that_cannot_be_built_is_refused(make_one, error, words):
     """The message names the file or the key."""
     with pytest.raises(error, match=words):
         make_one()
+
+
+# ------------------------------------------------------------------ what is built on these encoders
+
+
+def test_places_say_where_the_words_that_are_left_stood(make):
+    """With words left out, each token names its own; without noise nothing is said."""
+    encoder = make(word_drop=0.6, **({"mask_token": True} if make is bigru else {}))
+    whole = encoder.prepare(CAPTIONS)
+    noisy = encoder.prepare(CAPTIONS * 20, generators(60))
+
+    assert whole.places is None
+    assert (noisy.mask.sum(dim=1) < encoder.prepare(CAPTIONS * 20).mask.sum(dim=1)).any()
+    same = left = 0
+    for row, ids in enumerate(noisy.ids):
+        places = noisy.places[row, noisy.mask[row]]
+        assert (places.diff() > 0).all()
+        there = whole.ids[row % 3, places]
+        same, left = same + int((there == ids[noisy.mask[row]]).sum()), left + len(places)
+    assert 0.3 * left < same < left  # of the others, changed words stand at their places
+
+
+def test_fixed_word_vectors_stand_beside_learned_ones(tmp_path):
+    """They come from the file, are saved, change the encoding, and no gradient reaches them."""
+    torch.manual_seed(0)
+    encoder = bigru(fixed_dim=3)
+    before = encoder(encoder.prepare(CAPTIONS)).embeddings
+    (tmp_path / "vectors.txt").write_text("dog 1 2 3\ncat 4 5 6\n")
+
+    encoder.load_initial(tmp_path / "vectors.txt")
+
+    assert encoder.fixed[WORDS.encode("dog")[1]].tolist() == [1, 2, 3]
+    assert encoder.state_dict()["fixed"] is not None
+    assert "fixed" not in dict(encoder.named_parameters())
+    assert not torch.allclose(encoder(encoder.prepare(CAPTIONS)).embeddings, before)
+    assert "fixed" not in bigru().state_dict()
+
+
+class Sums(ReadsWords[Tokens, Fragments]):
+    """Words, added up."""
+
+    def __init__(self, reader, scale=1.0):
+        super().__init__(reader)
+        self.scale = scale
+
+    def forward(self, batch):
+        """One fragment a text."""
+        words = self.reader(batch).embeddings.sum(dim=1, keepdim=True) * self.scale
+        return Fragments(words, batch.mask.any(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("reader", "file", "text"),
+    [
+        ({"type": "bigru", "word_dim": 4, "dim": 8}, "vocab.json", WORDS.to_json()),
+        ({"type": "bert", "bert": SMALL_BERT, "dim": 8}, "vocab.txt", "\n".join(PIECES) + "\n"),
+    ],
+)
+def test_an_encoder_goes_on_from_the_words_of_another(reader, file, text):
+    """It is built from the reader's configuration and files, and prepares as the reader does."""
+    encoder = Sums.from_config({"reader": reader, "scale": 2.0}, {file: text}).eval()
+    prepared = encoder.prepare(CAPTIONS)
+
+    assert encoder.files() == {file: text}
+    assert encoder.words(CAPTIONS[0]) == encoder.reader.words(CAPTIONS[0])
+    assert_close(prepared.ids, encoder.reader.prepare(CAPTIONS).ids)
+    expected = 2 * encoder.reader(prepared).embeddings.sum(dim=1)
+    assert_close(encoder(prepared).embeddings[:, 0], expected)
+
+
+def test_an_encoder_without_a_reader_says_what_is_missing():
+    """The reader is a configuration with a type."""
+    with pytest.raises(InputError, match="has no 'type'"):
+        Sums.from_config({}, {})
