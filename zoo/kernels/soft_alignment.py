@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 
 import torch
 from torch import Tensor
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import pad
 
 from ..batch import Fragments
-from ..options import check_positive
-from .packing import CELLS, in_full
+from .attention import Attention, attended_cosine, attention_weights, cosine, weigh
+from .packing import in_full
 
+__all__ = ["Attention", "attended_cosine", "attention_weights", "soft_alignment"]
 
-@dataclass(frozen=True)
-class Attention:
-    """How fragments of one side (queries) attend to those of the other (sources).
-
-    a = softmax over the sources of sharpness * x, where x are the logits, put through what follows
-    in this order. The form with all of it is SCAN's (Lee et al., ECCV 2018).
-
-    sharpness:    the inverse temperature
-    leak:         leaky ReLU with this negative slope; None: none
-    normalize:    each source's logits are divided by (their L2 norm over the queries of the same
-                  item + 1e-8)
-    spare_single: items with a single query keep their raw logits: a norm over one query would
-                  leave the sign alone
-    """
-
-    sharpness: float
-    leak: float | None = None
-    normalize: bool = False
-    spare_single: bool = False
-
-    def __post_init__(self) -> None:
-        check_positive("sharpness", self.sharpness)
-
-
-def attention_weights(
-    logits: Tensor, queries: Tensor, sources: Tensor, attention: Attention
-) -> Tensor:
-    """What share of its attention each query gives to each source: (..., queries, sources).
-
-    logits:  (..., queries, sources)
-    queries: (..., queries), True where the query is real; the others do not enter the norm
-    sources: (..., sources), True where the source is real; the others get exactly 0
-
-    The masks are broadcast against the logits. Each item has at least one real source. Over them
-    the weights sum to 1, for padded queries too.
-    """
-    x = logits.masked_fill(~queries.unsqueeze(-1), 0)
-    shaped = x if attention.leak is None else leaky_relu(x, attention.leak)
-    if attention.normalize:
-        norm = torch.linalg.vector_norm(shaped, dim=-2, keepdim=True)
-        shaped = shaped / (norm + 1e-8)
-    if attention.spare_single:
-        single = queries.sum(dim=-1) == 1
-        shaped = torch.where(single[..., None, None], x, shaped)
-    return (
-        (attention.sharpness * shaped).masked_fill(~sources.unsqueeze(-2), -torch.inf).softmax(-1)
-    )
-
-
-def attended_cosine(weights: Tensor, similarity: Tensor, gram: Tensor) -> Tensor:
-    """Cosine of each query with the average of the sources that it attends to: (..., queries).
-
-    weights:    (..., queries, sources)
-    similarity: (..., queries, sources), dot products of queries of unit length with the sources
-    gram:       (..., sources, sources), dot products of the sources with one another
-
-    cos(q, sum_k a_k x_k) = a.s / sqrt(a.(G a)), with s = X q and G = X X^T: the attended vector is
-    never formed. Leading axes are broadcast.
-    """
-    along = (weights * similarity).sum(dim=-1)
-    square = (weights * (weights @ gram)).sum(dim=-1)
-    # Rounding leaves an error of about eps in the square of a mean of unit vectors: what is below
-    # that is not known from 0, may even be negative, and has a root without a useful gradient.
-    return along / square.clamp(min=torch.finfo(square.dtype).eps).sqrt()
+CELLS = 2**19
+"""Similarities held at once: 2 MiB in float32, so that what is done to them stays in the cache."""
 
 
 def soft_alignment(
@@ -88,36 +29,93 @@ def soft_alignment(
 ) -> Tensor:
     """Each query's cosine with the average of what it attends to in each source item.
 
-    logits: the weights come from the dot products of these two, on the queries' and on the
-            sources' side, with the same masks; without it, from those of queries and sources
+    logits: the weights come from the dot products of these two, for the fragments of `queries` and
+            of `sources`; without it, from those of queries and sources themselves
 
     Queries are of unit length. Without gradients, memory beyond the result is bounded by `CELLS`.
     Computed in float32 at least, under autocast too. Padding may hold anything finite.
     Yields (source items, query items, query fragments), -inf where the query is padding.
     """
+    asking, keys = logits or (None, None)
     with torch.autocast(sources.mask.device.type, enabled=False):
-        values = _clean(sources)
-        gram = (values @ values.mT)[:, None]  # (sources, 1, fragments, fragments)
-        asked, keys = (queries, values) if logits is None else (logits[0], _clean(logits[1]))
-        size = max(1, CELLS // (queries.mask.shape[1] * max(1, sources.mask.numel())))
-        blocks = []
-        for start in range(0, len(queries), size):
-            mask = queries.mask[start : start + size]
-            similarity = _dot_products(_clean(queries[start : start + size]), values)
-            raw = similarity
-            if logits is not None:
-                raw = _dot_products(_clean(asked[start : start + size]), keys)
-            weights = attention_weights(raw, mask, sources.mask[:, None], attention)
-            cosine = attended_cosine(weights, similarity, gram)
-            blocks.append(cosine.masked_fill(~mask, -torch.inf))
-        return torch.cat(blocks, dim=1)
+        rows, row_of = _blocks(sources, keys)
+        columns, column_of = _blocks(queries, asking)
+        grams = [row.values @ row.values.mT for row in rows]
+        pairs = list(zip(rows, grams, strict=True))
+        cosines = [
+            torch.cat([_align(column, row, gram, attention) for row, gram in pairs])
+            for column in columns
+        ]
+        longest = queries.mask.shape[1]
+        padded = [pad(block.mT, (0, longest - block.shape[1])) for block in cosines]
+        found = torch.cat(padded, dim=1)[row_of][:, column_of]
+        return found.masked_fill(~queries.mask, -torch.inf)
 
 
-def _clean(fragments: Fragments) -> Tensor:
-    """The embeddings, 0 where there is padding."""
-    return in_full(fragments.embeddings).masked_fill(~fragments.mask[..., None], 0)
+@dataclass(frozen=True)
+class _Block:
+    """Items of about one length, cut to the longest; padding is 0.
+
+    values: (items, fragments, dim)
+    keys:   (items, fragments, dim), what the logits are made of, or None if the values
+    mask:   (items, fragments), True where the fragment is real
+    """
+
+    values: Tensor
+    keys: Tensor | None
+    mask: Tensor
+
+
+def _blocks(side: Fragments, keys: Fragments | None) -> tuple[list[_Block], Tensor]:
+    """The items sorted by length, in blocks, and where each item is then to be found."""
+    places = torch.arange(1, side.mask.shape[1] + 1, device=side.mask.device)
+    lengths, order = (side.mask * places).amax(dim=1).sort(stable=True)
+
+    def cut(fragments: Fragments, items: slice, longest: int) -> Tensor:
+        chosen = order[items]
+        embeddings = in_full(fragments.embeddings[chosen, :longest])
+        return embeddings.masked_fill(~fragments.mask[chosen, :longest, None], 0)
+
+    blocks = [
+        _Block(
+            cut(side, items, longest),
+            None if keys is None else cut(keys, items, longest),
+            side.mask[order[items], :longest],
+        )
+        for items, longest in _cuts(lengths.tolist())
+    ]
+    return blocks, order.argsort()
+
+
+def _cuts(lengths: list[int]) -> Iterator[tuple[slice, int]]:
+    """Slices of ascending lengths whose rectangles have at most isqrt(CELLS), and their longest."""
+    start = 0
+    for stop in range(1, len(lengths) + 1):
+        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > isqrt(CELLS):
+            yield slice(start, stop), lengths[stop - 1]
+            start = stop
+
+
+def _align(queries: _Block, sources: _Block, gram: Tensor, attention: Attention) -> Tensor:
+    """(source items, query fragments, query items).
+
+    In this order every reduction, over sources or over queries, adds whole rows of items, which is
+    what a CPU does fastest.
+    """
+    similarity = _dot_products(queries.values, sources.values)
+    logits = similarity
+    if queries.keys is not None and sources.keys is not None:
+        logits = _dot_products(queries.keys, sources.keys)
+    padding = None if sources.mask.all() else ~sources.mask[:, :, None, None]
+    alone = queries.mask.sum(dim=1) == 1
+    single = alone if attention.spare_single and alone.any() else None
+    weights = weigh(logits, padding, attention, single, sources_axis=-3)
+    mixed = (gram @ weights.flatten(2)).view_as(weights)
+    return cosine((weights * similarity).sum(dim=1), (weights * mixed).sum(dim=1))
 
 
 def _dot_products(queries: Tensor, sources: Tensor) -> Tensor:
-    """(source items, query items, queries, sources)."""
-    return queries @ sources[:, None].mT
+    """(source items, sources, query fragments, query items)."""
+    columns = queries.transpose(0, 1).flatten(0, 1)
+    products = sources.flatten(0, 1) @ columns.T
+    return products.view(*sources.shape[:2], *queries.shape[1::-1])
