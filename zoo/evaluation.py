@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .batch import Batch
+from .device import device_words
 from .errors import DataError, InputError
 from .metrics import retrieval_report
 from .scoring import score_all
@@ -33,6 +34,9 @@ class Evaluation:
     ties:             "against": a candidate that scores like the match outranks it
     data_fingerprint: of ids, captions, their map and the pictures or features
     seconds:          encoding and scoring, wall clock
+    scoring_seconds:  of that, scoring all pairs of encoded images and captions
+    measured_on:      what computed it, for the times to mean something
+    parameters:       of the model without its extractor, and all of them
     """
 
     dataset: str
@@ -48,12 +52,18 @@ class Evaluation:
     torch_version: str = torch.__version__
     date: str = ""
     seconds: float = 0.0
+    scoring_seconds: float | None = None
+    measured_on: str = ""
+    parameters: int | None = None
+    parameters_with_extractor: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, figures to two decimals."""
         values = asdict(self)
         values["metrics"] = {name: round(value, 2) for name, value in self.metrics.items()}
         values["seconds"] = round(self.seconds, 1)
+        if self.scoring_seconds is not None:
+            values["scoring_seconds"] = round(self.scoring_seconds, 2)
         return values
 
 
@@ -66,8 +76,15 @@ def evaluate(
     """
     dataset = readable(model, dataset)
     started = time.monotonic()
-    scores = score_dataset(model, dataset, advance=advance)
+    encoded = encode_dataset(model, dataset, advance=advance)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)  # what is still being encoded is no scoring
+    ready = time.monotonic()
+    scores = score_encoded(model, encoded, advance=advance)
+    scored = time.monotonic()
     metrics = retrieval_report(scores, dataset.matches())
+    extracting = sum(map(Tensor.numel, model.extractor.parameters())) if model.extractor else 0
+    parameters = sum(map(Tensor.numel, model.parameters()))
     return Evaluation(
         dataset=dataset.name,
         split=dataset.split,
@@ -78,7 +95,11 @@ def evaluate(
         data_fingerprint=dataset.fingerprint,
         device=str(model.device),
         date=datetime.now(UTC).date().isoformat(),
-        seconds=time.monotonic() - started,
+        seconds=scored - started,
+        scoring_seconds=scored - ready,
+        measured_on=device_words(model.device),
+        parameters=parameters - extracting,
+        parameters_with_extractor=parameters,
     )
 
 
@@ -86,14 +107,41 @@ def score_dataset(
     model: MatchingModel, dataset: Dataset, *, advance: Advance | None = None
 ) -> Tensor:
     """Scores of every image with every caption of a split: (images, captions)."""
+    return score_encoded(model, encode_dataset(model, dataset, advance=advance), advance=advance)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A split, encoded; `order` is the caption of each encoded text."""
+
+    images: list[Batch]
+    texts: list[Batch]
+    order: Tensor
+
+
+def encode_dataset(
+    model: MatchingModel, dataset: Dataset, *, advance: Advance | None = None
+) -> Encoded:
+    """The images and the captions of a split, in blocks of the size that is scored at once."""
     images = encode_dataset_images(model, dataset, advance=advance)
     order, texts = encode_by_length(model, dataset.captions, advance=advance)
-    pairs = len(dataset.image_ids) * len(dataset.captions)
+    return Encoded(images, texts, order)
+
+
+def score_encoded(
+    model: MatchingModel, encoded: Encoded, *, advance: Advance | None = None
+) -> Tensor:
+    """Scores in the order of the captions: (images, captions)."""
+    pairs = sum(map(len, encoded.images)) * len(encoded.order)
     scores = score_all(
-        model.aligner, images, texts, device=model.device, advance=_part(advance, "score", pairs)
+        model.aligner,
+        encoded.images,
+        encoded.texts,
+        device=model.device,
+        advance=_part(advance, "score", pairs),
     )
     restored = torch.empty_like(scores)
-    restored[:, order] = scores
+    restored[:, encoded.order] = scores
     return restored
 
 

@@ -39,7 +39,10 @@ class PlaceHook(Hook):  # type: ignore[misc]
         self.seed = seed
 
     def before_train_epoch(self, runner: ZooRunner) -> None:
-        """Tell the sampler which epoch it is, and how much of it is already done."""
+        """Tell the sampler and the losses which epoch it is, and how much of it is already done."""
+        for part in runner.model.modules():
+            if isinstance(part, Loss):
+                part.epoch = runner.epoch
         loader = runner.train_dataloader
         done = runner.iter - runner.epoch * len(loader)
         loader.sampler.start_at(runner.epoch, done * loader.batch_size)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, ZooError
+from ..plugins import component_table
 from ..spelling import nearest
 
 WITHOUT_EFFECT = (
@@ -22,9 +24,10 @@ WITHOUT_EFFECT = (
 def override(settings: dict[str, Any], overrides: Mapping[str, Any] | Sequence[str]) -> None:
     """Put values, or `key=value` texts, into nested settings.
 
+    A component also takes what its constructor does, though the recipe leaves it at its default.
     Raises `InputError` for a key that is not there (the nearest that is there is suggested).
     """
-    for key, value in _parse(overrides).items():
+    for key, value in parse(overrides).items():
         _put(settings, key, value)
 
 
@@ -50,7 +53,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _parse(overrides: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+def parse(overrides: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """Overrides by dotted name; raises `InputError` for a text that is not `key=value`."""
     if isinstance(overrides, Mapping):
         return dict(overrides)
     parsed: dict[str, Any] = {}
@@ -78,10 +82,24 @@ def _put(settings: dict[str, Any], key: str, value: Any) -> None:
     inside: Any = settings
     for depth, part in enumerate(parents):
         inside = inside[_known(inside, part, parents[:depth], key)]
-    inside[_known(inside, last, parents, key)] = value
+    inside[_known(inside, last, parents, key, _arguments(inside, parents))] = value
 
 
-def _known(inside: Any, part: str, parents: Sequence[str], key: str) -> Any:
+def _arguments(inside: Any, parents: Sequence[str]) -> list[str]:
+    """What the constructor takes, where `inside` describes a component of the model or the loss."""
+    kind = {"model": parents[1:2], "loss": ["loss"]}.get(parents[0] if parents else "")
+    if not kind or not isinstance(inside, dict) or "type" not in inside:
+        return []
+    try:
+        component = component_table().resolve(kind[0], str(inside["type"]))
+    except ZooError:
+        return []  # whoever builds it is told what is wrong
+    return list(inspect.signature(component).parameters)
+
+
+def _known(
+    inside: Any, part: str, parents: Sequence[str], key: str, more: Sequence[str] = ()
+) -> Any:
     """The key or list position that `part` names; an error that helps if it names none."""
     where = ".".join(parents) or "the recipe"
     if isinstance(inside, list):
@@ -89,9 +107,9 @@ def _known(inside: Any, part: str, parents: Sequence[str], key: str) -> Any:
             return int(part)
         names: Iterable[str] = map(str, range(len(inside)))
     elif isinstance(inside, dict):
-        if part in inside:
+        names = dict.fromkeys([*inside, *more])
+        if part in names:
             return part
-        names = inside
     else:
         raise InputError(
             f"The setting {key!r} cannot be made: {where} is {inside!r} and has no parts. "

@@ -6,7 +6,7 @@ import ast
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,14 @@ from .settings import checked
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a run as plain values, after defaults and overrides."""
+    """The settings of a run as plain values, after defaults and overrides.
+
+    ablations: variants of the run, row name -> overrides; no part of any run's settings
+    """
 
     path: Path
     settings: Mapping[str, Any]
+    ablations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
     def __getitem__(self, key: str) -> Any:
         return copy.deepcopy(self.settings[key])
@@ -36,8 +40,11 @@ def read_recipe(recipe: Path | str, overrides: Mapping[str, Any] | Sequence[str]
     """
     path = find_recipe(recipe)
     settings = checked(_read_file(path), path)
+    ablations = settings.pop("ablations")
     override(settings, overrides)
-    return Recipe(path, checked(_plain(settings), path))
+    settings = checked(_plain(settings), path)
+    del settings["ablations"]
+    return Recipe(path, settings, ablations)
 
 
 def find_recipe(recipe: Path | str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import uuid
 from collections.abc import Mapping
@@ -12,8 +13,11 @@ import torch
 from rich.console import Console
 
 from ..data.dataset import Dataset
+from ..device import device_words
 from ..evaluation import check_extractor, evaluate
+from ..files import sha256, write_atomically
 from ..model import MatchingModel
+from ..saving import RESULTS, WEIGHTS
 from ..version import __version__
 from .average import Average, averaged
 from .building import build_from, initialize
@@ -23,6 +27,7 @@ from .checkpoint import (
     prune,
     write_checkpoint,
 )
+from .clock import Clock
 from .data import training_loader
 from .engine import Hook, ZooRunner
 from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
@@ -30,6 +35,8 @@ from .journal import JournalHook, trim_log, warn
 from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta
+
+HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
 
 
 class Run:
@@ -58,8 +65,9 @@ class Run:
                 check_extractor(self.model, training.features)
         self.pair = TrainedPair(self.model, self.loss, recipe["autocast"])
         self.pair.to(device)
+        self.where = device_words(device)
         self.average = _average(self.model, recipe)
-        self.findings = Findings()
+        self.findings, self.clock = Findings(), Clock()
         self.saving = SavingHook(self.save, recipe["checkpoint"]["every"])
         self.journal = JournalHook(folder.log, self.findings, recipe["log_every"], console)
         self.runner = self._runner()
@@ -72,6 +80,7 @@ class Run:
             self._say("stopped and saved, as asked; --resume goes on from here")
             raise
         finally:
+            self.clock.stop()
             self.journal.close()
             self.saving.restore_signals()
 
@@ -86,6 +95,7 @@ class Run:
             "average_updates": average.updates if average else 0,
             "best": self.findings.best,
             "last": self.findings.last,
+            "training_seconds": self.clock.seconds,
         }
         tensors = average.tensors if average else None
         saved = Checkpoint(iteration, self.pair.state_dict(), tensors, state, self.meta)
@@ -95,6 +105,7 @@ class Run:
     def restore(self, runner: ZooRunner) -> None:
         """Put everything where the newest checkpoint left it."""
         saved = self.resumed
+        self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
         if saved is None:
             trim_log(self.folder.log, 0)
             return
@@ -123,7 +134,9 @@ class Run:
         if not self.findings.best:
             with averaged(self.average):
                 self.export()
-        self.folder.finish(best=self.findings.best)
+        seconds = self.clock.seconds
+        self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
+        self.folder.finish(best=self.findings.best, training_seconds=seconds)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 
@@ -131,7 +144,8 @@ class Run:
         """Figures on dev, with the record of the measurement."""
         assert self.dev is not None
         self.model.eval()
-        evaluation = evaluate(self.model, self.dev)
+        with self.clock.paused():
+            evaluation = evaluate(self.model, self.dev)
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
@@ -147,6 +161,19 @@ class Run:
             "zoo_version": __version__,
         }
         return {"schema_version": 1, "results": [row]}
+
+    def _complete_results(self, **facts: Any) -> None:
+        """Put what is known at the end alone into the results.json of the model."""
+        results = self._results()
+        if results is None:
+            return
+        (row,) = results["results"]
+        row |= facts | {"trained_on": self.where}
+        row["model_sha256"] = sha256(self.folder.model / WEIGHTS)
+        if self.recipe["export"]["half"]:
+            row["note"] = HALF_NOTE
+        text = json.dumps(results, indent=2) + "\n"
+        write_atomically(self.folder.model / RESULTS, text.encode())
 
     def _runner(self) -> ZooRunner:
         recipe = self.recipe

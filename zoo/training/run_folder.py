@@ -23,6 +23,7 @@ from ..files import sha256, write_atomically
 from ..saving import WEIGHTS
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
+from .lock import held
 from .overrides import differences, flatten
 from .recipe import Recipe
 
@@ -39,21 +40,12 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; raises `DataError` when another process does.
-
-        The lock belongs to the process: it ends with it, however it ends.
-        """
-        import fcntl
-
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise DataError(
-                    f"Another process is training in {self.path}. Wait until it ends, or choose "
-                    "another --work-dir."
-                ) from error
+        """Hold the folder; raises `BusyError` (a `DataError`) when another process does."""
+        busy = (
+            f"Another process is training in {self.path}. Wait until it ends, or choose "
+            "another --work-dir."
+        )
+        with held(self.path / ".lock", busy):
             yield
 
     def open(self, recipe: Recipe, data: Mapping[str, str], *, resume: bool) -> bool:
@@ -64,7 +56,7 @@ class RunFolder:
         when a run is to go on with another recipe or other data.
         """
         remove_leftovers(self.checkpoints)
-        record = self._record()
+        record = self.record()
         finished = bool(record and record.get("finished")) and self.model.is_dir()
         if not finished and not list_checkpoints(self.checkpoints):
             self.record_file.unlink(missing_ok=True)
@@ -103,7 +95,7 @@ class RunFolder:
         Returns what the last bits of the weights depend on and is no longer as it was then.
         """
         here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
-        began = self._record()
+        began = self.record()
         if began is None:
             record = run_meta(recipe, data) | {
                 "command": list(command),
@@ -124,13 +116,14 @@ class RunFolder:
 
     def finish(self, **results: Any) -> None:
         """Record that the run is complete."""
-        self._write((self._record() or {}) | results | {"finished": now()})
+        self._write((self.record() or {}) | results | {"finished": now()})
 
     def command(self) -> list[str]:
         """The command that began the run."""
-        return list((self._record() or {}).get("command", []))
+        return list((self.record() or {}).get("command", []))
 
-    def _record(self) -> dict[str, Any] | None:
+    def record(self) -> dict[str, Any] | None:
+        """The content of run.json; None where there is none. Raises `DataError` if damaged."""
         if not self.record_file.exists():
             return None
         try:

@@ -6,6 +6,7 @@ for the keys named here; what is in `model` and `loss` is checked where componen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ..errors import InputError
 from ..spelling import nearest
+
+FULL = "full"
+"""The row of an ablation that is the recipe as it is."""
+ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]*")
 
 
 class _Keys(BaseModel):
@@ -156,6 +161,18 @@ class Settings(_Keys):
     export: Export = Export()
     log_every: PositiveInt = 20
     seed: int = 2022
+    ablations: dict[str, dict[str, Any]] = {}
+
+    @field_validator("ablations")
+    @classmethod
+    def _named(cls, rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in rows:
+            if name == FULL or not ROW_NAME.fullmatch(name):
+                raise _fault(
+                    f"has a row {name!r}. Rows name folders: use letters, digits, + - _ and dots; "
+                    f"{FULL!r} is the recipe as it is."
+                )
+        return rows
 
 
 def checked(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
