@@ -150,7 +150,12 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
 
 
 class Loss(Component, ABC):
-    """Turns the similarities of a block into one number. Its state is saved with the run."""
+    """Turns the similarities of a block into one number. Its state is saved with the run.
+
+    epoch: of training, from 0; training sets it
+    """
+
+    epoch = 0
 
     @abstractmethod
     def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
