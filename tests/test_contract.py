@@ -66,6 +66,36 @@ def chan(context: str, text_encoder: dict[str, Any], coding: str, pooling: str) 
     )
 
 
+def mssan(
+    encoder: dict[str, Any] | None = None,
+    aligner: dict[str, Any] | None = None,
+    reader: dict[str, Any] = BIGRU,
+) -> Method:
+    """The MSSAN-style method; `encoder` goes to both encoders."""
+    both = encoder or {}
+    return Method(
+        {"type": "mssan_regions", "feature_dim": FEATURES, "dim": 16, **both},
+        {"type": "mssan_words", "reader": reader, **both},
+        {"type": "symmetric_alignment", **(aligner or {})},
+    )
+
+
+MSSAN = {
+    "mssan": mssan(),
+    "mssan-bert": mssan(reader=BERT),
+    "mssan-cross": mssan({"fusion": "cross"}),
+    "mssan-both": mssan({"fusion": "both"}),
+    "mssan-shan": mssan({"keys": True}, {"attention": "shan"}),
+    "mssan-words-attend": mssan(aligner={"region_share": 0}),
+    "mssan-regions-attend": mssan(aligner={"region_share": 1}),
+    "mssan-local": mssan(
+        {"whole": False, "fusion": "none"}, {"global_weight": 0, "fused_weight": 0}
+    ),
+    "mssan-global": mssan({"fusion": "none"}, {"local_weight": 0, "fused_weight": 0}),
+    "mssan-without-fusion": mssan({"fusion": "none"}, {"fused_weight": 0}),
+    "mssan-fused": mssan(aligner={"global_weight": 0, "local_weight": 0, "fused_weight": 2}),
+}
+
 CODINGS, POOLINGS = ("vha", "tha", "vsa"), ("lse", "mean", "sum", "max", "softmax")
 METHODS = {
     "chan-bigru": chan("self_attention", BIGRU, "vha", "lse"),
@@ -74,6 +104,7 @@ METHODS = {
         f"chan-{coding}-{pooling}": chan("basic", BIGRU, coding, pooling)
         for coding, pooling in itertools.product(CODINGS, POOLINGS)
     },
+    **MSSAN,
 }
 
 

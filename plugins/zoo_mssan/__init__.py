@@ -1,4 +1,4 @@
-"""MSSAN for the zoo: names its components, and imports no torch."""
+"""An MSSAN-style method for the zoo: names its components, and imports no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def zoo_components(register: Register) -> None:
     register("image_encoder", "mssan_regions", "zoo_mssan.model:RegionEncoder")
     register("text_encoder", "mssan_words", "zoo_mssan.model:WordEncoder")
     register("aligner", "symmetric_alignment", "zoo_mssan.model:SymmetricAligner")
-    register("loss", "adaptive_margin", "zoo_mssan.model:AdaptiveMarginLoss")
+    register("loss", "adaptive_margin", "zoo_mssan.margins:AdaptiveMarginLoss")
 
 
 @hookimpl
