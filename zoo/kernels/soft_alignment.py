@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ from .packing import in_full
 __all__ = ["Attention", "attended_cosine", "attention_weights", "soft_alignment"]
 
 CELLS = 2**19
-"""Similarities held at once: 2 MiB in float32, so that what is done to them stays in the cache."""
+"""Similarities held at once on a CPU: 2 MiB in float32, to stay in its cache from step to step."""
+
+ACCELERATOR_CELLS = 2**25
+"""On other devices, where each step costs a launch; 128 MiB in float32. Not yet measured."""
 
 
 def soft_alignment(
@@ -36,80 +40,90 @@ def soft_alignment(
     Computed in float32 at least, under autocast too. Padding may hold anything finite.
     Yields (source items, query items, query fragments), -inf where the query is padding.
     """
-    asking, keys = logits or (None, None)
+    asking, asked = logits or (None, None)
     with torch.autocast(sources.mask.device.type, enabled=False):
-        rows, row_of = _blocks(sources, keys)
         columns, column_of = _blocks(queries, asking)
+        rows, row_of = _blocks(sources, asked)
         grams = [row.values @ row.values.mT for row in rows]
-        pairs = list(zip(rows, grams, strict=True))
         cosines = [
-            torch.cat([_align(column, row, gram, attention) for row, gram in pairs])
+            torch.cat([_align(column, *row, attention) for row in zip(rows, grams, strict=True)])
             for column in columns
         ]
-        longest = queries.mask.shape[1]
-        padded = [pad(block.mT, (0, longest - block.shape[1])) for block in cosines]
-        found = torch.cat(padded, dim=1)[row_of][:, column_of]
-        return found.masked_fill(~queries.mask, -torch.inf)
+    longest = queries.mask.shape[1]
+    padded = [pad(block.mT, (0, longest - block.shape[1])) for block in cosines]
+    in_order = torch.cat(padded, dim=1)[row_of][:, column_of]
+    return in_order.masked_fill(~queries.mask, -torch.inf)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Items of about one length, cut to the longest; padding is 0.
+    """Items of about one length, cut to the longest. Padding is 0.
 
-    values: (items, fragments, dim)
-    keys:   (items, fragments, dim), what the logits are made of, or None if the values
-    mask:   (items, fragments), True where the fragment is real
+    values:  (items, fragments, dim)
+    keys:    (items, fragments, dim), what logits are made of, or None: of the values
+    padding: (items, fragments), True where the fragment is not real; None: nowhere
+    single:  (items,), True where the item has one real fragment; None: nowhere
     """
 
     values: Tensor
     keys: Tensor | None
-    mask: Tensor
+    padding: Tensor | None
+    single: Tensor | None
+
+    @classmethod
+    def of(cls, values: Fragments, keys: Fragments | None) -> Self:
+        padding, single = ~values.mask, values.mask.sum(dim=1) == 1
+        return cls(
+            _zero_padded(values),
+            None if keys is None else _zero_padded(keys),
+            padding if padding.any() else None,
+            single if single.any() else None,
+        )
 
 
-def _blocks(side: Fragments, keys: Fragments | None) -> tuple[list[_Block], Tensor]:
-    """The items sorted by length, in blocks, and where each item is then to be found."""
-    places = torch.arange(1, side.mask.shape[1] + 1, device=side.mask.device)
-    lengths, order = (side.mask * places).amax(dim=1).sort(stable=True)
+def _zero_padded(fragments: Fragments) -> Tensor:
+    return in_full(fragments.embeddings).masked_fill(~fragments.mask[..., None], 0)
 
-    def cut(fragments: Fragments, items: slice, longest: int) -> Tensor:
-        chosen = order[items]
-        embeddings = in_full(fragments.embeddings[chosen, :longest])
-        return embeddings.masked_fill(~fragments.mask[chosen, :longest, None], 0)
+
+def _blocks(values: Fragments, keys: Fragments | None) -> tuple[list[_Block], Tensor]:
+    """The items sorted by length, in blocks; and where among the sorted each item is."""
+    places = torch.arange(1, values.mask.shape[1] + 1, device=values.mask.device)
+    lengths, order = (values.mask * places).amax(dim=1).sort(stable=True)
+    cells = CELLS if values.mask.device.type == "cpu" else ACCELERATOR_CELLS
+
+    def cut(fragments: Fragments, items: slice, longest: int) -> Fragments:
+        rows = order[items]
+        return Fragments(fragments.embeddings[rows, :longest], fragments.mask[rows, :longest])
 
     blocks = [
-        _Block(
-            cut(side, items, longest),
-            None if keys is None else cut(keys, items, longest),
-            side.mask[order[items], :longest],
-        )
-        for items, longest in _cuts(lengths.tolist())
+        _Block.of(cut(values, *place), None if keys is None else cut(keys, *place))
+        for place in _cuts(lengths.tolist(), isqrt(cells))
     ]
     return blocks, order.argsort()
 
 
-def _cuts(lengths: list[int]) -> Iterator[tuple[slice, int]]:
-    """Slices of ascending lengths whose rectangles have at most isqrt(CELLS), and their longest."""
+def _cuts(lengths: list[int], most: int) -> Iterator[tuple[slice, int]]:
+    """Slices of ascending lengths that hold at most so many fragments, padded to their longest."""
     start = 0
     for stop in range(1, len(lengths) + 1):
-        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > isqrt(CELLS):
+        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > most:
             yield slice(start, stop), lengths[stop - 1]
             start = stop
 
 
 def _align(queries: _Block, sources: _Block, gram: Tensor, attention: Attention) -> Tensor:
-    """(source items, query fragments, query items).
+    """The cosines of two blocks: (source items, query fragments, query items).
 
-    In this order every reduction, over sources or over queries, adds whole rows of items, which is
-    what a CPU does fastest.
+    With query items as the last axis, whatever is added up over sources or over queries adds whole
+    rows, which a CPU does several times faster than sums along the last axis.
     """
     similarity = _dot_products(queries.values, sources.values)
     logits = similarity
     if queries.keys is not None and sources.keys is not None:
         logits = _dot_products(queries.keys, sources.keys)
-    padding = None if sources.mask.all() else ~sources.mask[:, :, None, None]
-    alone = queries.mask.sum(dim=1) == 1
-    single = alone if attention.spare_single and alone.any() else None
-    weights = weigh(logits, padding, attention, single, sources_axis=-3)
+    padding = None if sources.padding is None else sources.padding[:, :, None, None]
+    single = queries.single if attention.spare_single else None
+    weights = weigh(logits, padding, attention, single, sources_axis=1)
     mixed = (gram @ weights.flatten(2)).view_as(weights)
     return cosine((weights * similarity).sum(dim=1), (weights * mixed).sum(dim=1))
 
