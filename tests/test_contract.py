@@ -96,6 +96,27 @@ MSSAN = {
     "mssan-fused": mssan(aligner={"global_weight": 0, "local_weight": 0, "fused_weight": 2}),
 }
 
+
+def mfa(
+    scales: tuple[str, ...] = ("words", "phrases", "relations"), reader: dict[str, Any] = BIGRU
+) -> Method:
+    """The MFA-style method at some of its scales."""
+    return Method(
+        {"type": "mfa_regions", "feature_dim": FEATURES, "dim": 16, "scales": list(scales)},
+        {"type": "mfa_phrases", "reader": reader, "scales": list(scales)},
+        {"type": "multi_scale_alignment", "weights": dict.fromkeys(scales, 1.0)},
+    )
+
+
+MFA = {
+    "mfa": mfa(),
+    "mfa-bert": mfa(reader=BERT),
+    "mfa-words": mfa(("words",)),
+    "mfa-words-phrases": mfa(("words", "phrases")),
+    "mfa-phrases": mfa(("phrases",)),
+    "mfa-relations": mfa(("relations",)),
+}
+
 CODINGS, POOLINGS = ("vha", "tha", "vsa"), ("lse", "mean", "sum", "max", "softmax")
 METHODS = {
     "chan-bigru": chan("self_attention", BIGRU, "vha", "lse"),
@@ -105,6 +126,7 @@ METHODS = {
         for coding, pooling in itertools.product(CODINGS, POOLINGS)
     },
     **MSSAN,
+    **MFA,
 }
 
 
