@@ -79,7 +79,8 @@ class _Tree:
         self.above: dict[int, tuple[str, int]] = {}
         for *label, governor, dependent in sorted(dependencies, key=lambda edge: edge[-1]):
             name = label[0] if label else self._guess(governor, dependent)
-            self.above[dependent] = (NAMES.get(name, name.split(":")[0].lower()), governor)
+            short = name.split(":")[0]  # "nmod:poss" is an nmod
+            self.above[dependent] = (NAMES.get(name, NAMES.get(short, short)), governor)
         self.nouns = self._nouns()
 
     def parse(self) -> Parse:
@@ -125,7 +126,7 @@ class _Tree:
         case = self._children(noun, ("case",))
         if label == "nsubj" and governor in self.nouns:  # "the dog is on the grass"
             return governor, noun, self._children(governor, LINKS)
-        if label not in OBJECTS:
+        if label not in OBJECTS or not governor:
             return 0, noun, []
         if self.tags[governor] in "NP" or governor in self.nouns:
             return governor, noun, case

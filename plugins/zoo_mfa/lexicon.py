@@ -46,8 +46,8 @@ OTHERS = _words(
 
 ADJECTIVES = _words(
     "black white red blue green yellow orange brown pink purple gray grey tan golden blond blonde "
-    "silver dark light bright colorful colored striped plaid big large small little tiny huge "
-    "tall short long high low wide young old older younger elderly adult male female new wooden "
+    "silver dark bright colorful colored striped plaid big large small little tiny huge "
+    "tall short long high low wide young old older younger elderly new wooden "
     "metal plastic concrete stone brick leather stainless wet dry hot cold warm clean dirty snowy "
     "sandy grassy rocky muddy empty full open busy crowded wooded bearded stuffed uniformed naked "
     "bare pretty beautiful happy sunny cloudy curly silly hilly friendly lovely asian different "
