@@ -36,10 +36,16 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=0.01, begin=0, end=93),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=744, T_max=651, eta_min=0.0),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=558, T_max=465, eta_min=0.0),
 ]
-train_cfg = dict(max_epochs=8, val_interval=8)
+train_cfg = dict(max_epochs=6, val_interval=6)
 average = dict(momentum=0.995)
 autocast = ["text_encoder.rnn"]
 export = dict(half=True)
 seed = 2022
+# Hard against soft: each region's best word, and the words that it attends to; and other poolings.
+ablations = {
+    "textual-hard": {"model.aligner.coding": "tha"},
+    "visual-soft": {"model.aligner.coding": "vsa"},
+    "log-sum-exp": {"model.aligner.pooling": "lse"},
+}

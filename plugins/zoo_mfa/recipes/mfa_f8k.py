@@ -1,5 +1,6 @@
-# MFA-style (a reconstruction from the abstract) on Flickr8k from stored features, ours: the setting in which all
-# methods are compared. The features are those of chan-f8k's extractor, which stays as it is:
+# MFA-style (a reconstruction from the abstract) on Flickr8k from stored features, ours: the
+# setting in which all methods are compared. The features are those of chan-f8k's extractor, which
+# stays as it is:
 #   zoo extract DATA/images -o FEATURES --model chan-f8k
 #   zoo train mfa-f8k --data DATA --features FEATURES --work-dir RUN
 name = "mfa-f8k"
@@ -10,9 +11,9 @@ model = dict(
         type="mfa_regions",
         feature_dim=1280,
         dim=256,
-        scales=["words", "phrases", "relations"],
         region_drop=0.2,
         standardize=True,
+        scales=["words", "phrases", "relations"],
     ),
     text_encoder=dict(
         type="mfa_phrases",
@@ -21,7 +22,7 @@ model = dict(
         ),
         scales=["words", "phrases", "relations"],
     ),
-    aligner=dict(type="multi_scale_alignment"),
+    aligner=dict(type="multi_scale_alignment", weights=dict(words=1, phrases=1, relations=1)),
     extractor=dict(type="grid", backbone="mobilenet_edgetpu_075"),
     features=dict(kind="grid", regions=36, dim=1280),
     scoring=dict(image_block=128, text_block=512),
@@ -45,10 +46,23 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=0.01, begin=0, end=93),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=744, T_max=651, eta_min=0.0),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=558, T_max=465, eta_min=0.0),
 ]
-train_cfg = dict(max_epochs=8, val_interval=8)
+train_cfg = dict(max_epochs=6, val_interval=6)
 average = dict(momentum=0.995)
 autocast = ["text_encoder.reader.rnn"]
 export = dict(half=True)
 seed = 2022
+# One scale after the other.
+ablations = {
+    "words": {
+        "model.image_encoder.scales": ["words"],
+        "model.text_encoder.scales": ["words"],
+        "model.aligner.weights": dict(words=1),
+    },
+    "words+phrases": {
+        "model.image_encoder.scales": ["words", "phrases"],
+        "model.text_encoder.scales": ["words", "phrases"],
+        "model.aligner.weights": dict(words=1, phrases=1),
+    },
+}

@@ -1,5 +1,6 @@
-# MSSAN-style (a reconstruction from the abstract) on Flickr8k from stored features, ours: the setting in which all
-# methods are compared. The features are those of chan-f8k's extractor, which stays as it is:
+# MSSAN-style (a reconstruction from the abstract) on Flickr8k from stored features, ours: the
+# setting in which all methods are compared. The features are those of chan-f8k's extractor, which
+# stays as it is:
 #   zoo extract DATA/images -o FEATURES --model chan-f8k
 #   zoo train mssan-f8k --data DATA --features FEATURES --work-dir RUN
 name = "mssan-f8k"
@@ -12,6 +13,7 @@ model = dict(
         dim=256,
         region_drop=0.2,
         standardize=True,
+        whole=True,
         fusion="fused",
         dropout=0.2,
     ),
@@ -20,10 +22,11 @@ model = dict(
         reader=dict(
             type="bigru", word_dim=300, dim=256, word_drop=0.2, mask_token=True, dropout=0.2
         ),
+        whole=True,
         fusion="fused",
         dropout=0.2,
     ),
-    aligner=dict(type="symmetric_alignment"),
+    aligner=dict(type="symmetric_alignment", global_weight=1.0, local_weight=1.0, fused_weight=1.0),
     extractor=dict(type="grid", backbone="mobilenet_edgetpu_075"),
     features=dict(kind="grid", regions=36, dim=1280),
     scoring=dict(image_block=128, text_block=512),
@@ -47,10 +50,46 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=0.01, begin=0, end=93),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=744, T_max=651, eta_min=0.0),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=558, T_max=465, eta_min=0.0),
 ]
-train_cfg = dict(max_epochs=8, val_interval=8)
+train_cfg = dict(max_epochs=6, val_interval=6)
 average = dict(momentum=0.995)
 autocast = ["text_encoder.reader.rnn"]
 export = dict(half=True)
 seed = 2022
+# Without levels; and a triplet loss in place of the contrastive one, its margin static or adaptive.
+ablations = {
+    "local": {
+        "model.image_encoder.whole": False,
+        "model.image_encoder.fusion": "none",
+        "model.text_encoder.whole": False,
+        "model.text_encoder.fusion": "none",
+        "model.aligner.global_weight": 0.0,
+        "model.aligner.fused_weight": 0.0,
+    },
+    "without-MFFM": {
+        "model.image_encoder.fusion": "none",
+        "model.text_encoder.fusion": "none",
+        "model.aligner.fused_weight": 0.0,
+    },
+    "triplet-static": {
+        "loss": dict(
+            type="adaptive_margin",
+            rule="static",
+            negatives="mix",
+            average_weight=1.0,
+            reduction="mean",
+        ),
+        "warm_up": dict(epochs=1, negatives="all"),
+    },
+    "triplet-adaptive": {
+        "loss": dict(
+            type="adaptive_margin",
+            rule="semantic_ema",
+            negatives="mix",
+            average_weight=1.0,
+            reduction="mean",
+        ),
+        "warm_up": dict(epochs=1, negatives="all", frozen=True),
+    },
+}
