@@ -244,7 +244,7 @@ def test_how_to_get_says_what_to_do(tmp_path):
     shipped, registry = shipped_registry(), read(GOOD, tmp_path)
 
     assert "zoo train chan-coco" in shipped.find("chan-coco").how_to_get
-    assert "Comes with the package" in shipped.find("chan-f8k").how_to_get
+    assert shipped.find("chan-f8k").how_to_get == "Lies here: zoo.load('chan-f8k')."
     published = registry.find("scan-f30k").how_to_get
     assert "org/scan-f30k" in published
     assert "Download its files into a folder" in published

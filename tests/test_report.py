@@ -16,9 +16,17 @@ import zoo
 from tiny import tiny_config, tiny_model
 from zoo.demo import PHOTOS
 from zoo.errors import DataError, InputError
+from zoo.files import sha256
 from zoo.report.card import BEGIN, END, hand_written, model_card, write_card
 from zoo.report.figure import Alignment, align, draw
-from zoo.report.results import add_result, measured_results, paper_results, read_results
+from zoo.report.results import (
+    add_result,
+    measured_results,
+    own_results,
+    paper_results,
+    read_results,
+    training_facts,
+)
 from zoo.report.tables import Table, evaluation_table, plugin_table, ranking_table, result_table
 
 METRICS = {
@@ -101,13 +109,28 @@ class TestResults:
     """results.json of a model folder."""
 
     def test_a_new_measurement_replaces_the_one_of_its_kind(self, tmp_path):
-        """Another split stands beside it."""
+        """Another split, and another seed of the model, stand beside it."""
         add_result(tmp_path, ROW)
         add_result(tmp_path, {**ROW, "split": "dev"})
-        add_result(tmp_path, {**ROW, "seed": 8})
+        add_result(tmp_path, {**ROW, "seed": 8, "model_sha256": "b"})
+        add_result(tmp_path, {**ROW, "date": "later"})
+        add_result(tmp_path, {**ROW, "seed": 9, "model_sha256": "b"})
 
         rows = read_results(tmp_path)
-        assert [(row["split"], row["seed"]) for row in rows] == [("dev", 7), ("test", 8)]
+        kinds = [(row["split"], row["seed"], row.get("date")) for row in rows]
+        assert kinds == [("dev", 7, None), ("test", 7, "later"), ("test", 9, None)]
+
+    def test_of_several_seeds_one_is_the_folder_s_own(self, tmp_path):
+        """That whose SHA-256 the weights have; its training is what is told of them."""
+        (tmp_path / "model.safetensors").write_bytes(b"weights")
+        own = {**ROW, "seed": 8, "model_sha256": sha256(tmp_path / "model.safetensors")}
+        add_result(tmp_path, {**ROW, "model_sha256": "b", "training_seconds": 1.0})
+        add_result(tmp_path, {**own, "training_seconds": 2.0})
+
+        assert own_results(tmp_path) == [{**own, "training_seconds": 2.0}]
+        assert training_facts(tmp_path) == {"seed": 8, "training_seconds": 2.0}
+        table = result_table("", read_results(tmp_path))
+        assert [row[table.headers.index("seed")] for row in table.rows] == ["7", "8"]
 
     def test_no_file_means_nothing_measured(self, tmp_path):
         """Not an error."""

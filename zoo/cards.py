@@ -32,6 +32,9 @@ from .schema import (
     Variant,
 )
 
+INSTALLED = "bundled"
+"""The folder of an installed package that holds the models which come with it."""
+
 
 class TakenNameError(RegistryError):
     """A fragment describes a method or model that the registry has already."""
@@ -62,7 +65,7 @@ class Card:
     """Text files that a new model needs and the package has not: name, and where it comes from."""
     weights: PublishedWeights | None
     folder: Path | None
-    """Where a bundled model lies."""
+    """Where a bundled model lies; a package without it has no such folder."""
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -73,10 +76,21 @@ class Card:
         return {**parts, "features": self.features.model_dump(exclude={"boxes"})}
 
     @property
+    def is_here(self) -> bool:
+        """Whether the folder of a bundled model is there: some lie in a checkout only."""
+        return self.folder is not None and self.folder.is_dir()
+
+    @property
+    def status_here(self) -> str:
+        """The status, and whether a bundled model is absent from this installation."""
+        absent = self.folder is not None and not self.is_here
+        return f"{self.status} (not here)" if absent else self.status
+
+    @property
     def how_to_get(self) -> str:
         """One or two sentences that say how to come by the weights."""
-        if self.status == "bundled":
-            return f"Comes with the package: zoo.load({self.name!r})."
+        if self.folder is not None:
+            return self._how_to_get_bundled(self.folder)
         if self.weights is not None:
             return (
                 f"Its weights are at {self.weights.repo}, which this version cannot fetch from. "
@@ -91,6 +105,17 @@ class Card:
             ]
         advice = ", or ".join(ways) or "choose another model (`zoo list` shows them)"
         return f"No weights are published. {advice[0].upper()}{advice[1:]}."
+
+    def _how_to_get_bundled(self, folder: Path) -> str:
+        if self.is_here:
+            where = "Comes with the package" if folder.parent.name == INSTALLED else "Lies here"
+            return f"{where}: zoo.load({self.name!r})."
+        train = f", or train it: zoo train {self.recipe} --data PATH" if self.recipe else ""
+        return (
+            "Its weights come with the source repository, and the package leaves them out. Clone "
+            "the repository and load them by their folder: "
+            f'zoo.load("local-dir:CLONE/{folder.parent.name}/{folder.name}"){train}.'
+        )
 
     @property
     def random_start(self) -> str:
@@ -170,7 +195,7 @@ def _bundled_folder(variant: Variant, home: Path) -> Path | None:
     if not isinstance(variant.weights, BundledWeights):
         return None
     folder = home / variant.weights.folder
-    installed = home / "bundled" / folder.name
+    installed = home / INSTALLED / folder.name
     return installed if installed.is_dir() else folder
 
 

@@ -94,7 +94,9 @@ def list_models(pattern: str | Sequence[str] = "*", *, status: str | None = None
 
 def _bundled(card: Card) -> Path:
     folder = card.folder
-    if folder is None or not (folder / "config.json").is_file():
+    if folder is None or not card.is_here:
+        raise WeightsError(f"{card.name} is {card.status_here}. {card.how_to_get}")
+    if not (folder / "config.json").is_file():
         raise WeightsError(
             f"The bundled weights of {card.name} are missing from {folder}. "
             "Reinstall the package, or take the folder from its source."

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
-from . import catalogue, demonstration, extraction, matching, measuring, training
+from . import (
+    ablating,
+    catalogue,
+    comparing,
+    demonstration,
+    extraction,
+    matching,
+    measuring,
+    training,
+)
 
 app = typer.Typer(
     name="zoo",
@@ -47,4 +56,6 @@ app.command("plugins")(catalogue.plugins)
 app.command("score")(matching.score)
 app.command("extract")(extraction.extract)
 app.command("train")(training.train)
+app.command("ablate")(ablating.ablate)
 app.command("evaluate")(measuring.evaluate)
+app.command("results")(comparing.results)

@@ -82,6 +82,7 @@ def _summary(card: Card) -> dict[str, Any]:
         "method": card.method,
         "dataset": card.dataset,
         "status": card.status,
+        "here": card.is_here,
         "features": card.features.model_dump(),
         "measured": measured_or_damaged(card),
         "paper": paper_results(card),
@@ -97,7 +98,7 @@ def _whole(card: Card) -> dict[str, Any]:
         "measured": measured_results(card),
         **{key: getattr(card, key) for key in (*plain, "recipe", "how_to_get")},
         "paper_address": card.paper,
-        "folder": None if card.folder is None else str(card.folder),
+        "folder": str(card.folder) if card.is_here else None,
         "weights": None if card.weights is None else card.weights.model_dump(),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .matching import Device
 from .names import complete_model, load_model, model_folder
 from .outputs import check_writable
@@ -41,6 +42,14 @@ def evaluate(
     save_results: Annotated[
         bool, typer.Option("--save-results", help="Put the record into the model's folder.")
     ] = False,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Put the record into the results of this model, which the same recipe made "
+            "with another seed.",
+        ),
+    ] = None,
 ) -> None:
     """Measure R@K both ways, all images of a split against all its captions.
 
@@ -54,6 +63,9 @@ def evaluate(
         check_writable(json_file, "--json")
     if save_results:
         check_writable(model_folder(model), "MODEL", "folder")
+    if into is not None:
+        check_writable(model_folder(into), "--into", "folder")
+        _check_alike(model_folder(model), model_folder(into))
     dataset = open_dataset(data, split, features=features)
     loaded = load_model(model, device)
     with progress() as advance:
@@ -62,17 +74,20 @@ def evaluate(
     title = f"{name} on {evaluation.dataset} {evaluation.split}, {evaluation.protocol}"
     show(evaluation_table(title, evaluation.metrics), f"rsum {evaluation.metrics['rsum']:.2f}")
     record = _record(name, model_folder(model), evaluation, context.obj.arguments)
+    places = [model_folder(model)] if save_results else []
+    places += [model_folder(into)] if into is not None else []
     if json_file is not None:
         _write(json_file, record)
-    if save_results:
-        _save(model_folder(model), name, record)
+    for place in places:
+        _save(place, record)
 
 
 def _record(
     name: str, folder: Path, evaluation: Evaluation, arguments: Sequence[str]
 ) -> dict[str, Any]:
-    """The measurement, with what it takes to make it again."""
+    """The measurement, with what it takes to make it again and what its training told."""
     from ..files import sha256
+    from ..report.results import training_facts
     from ..saving import WEIGHTS
     from ..version import __version__
 
@@ -82,6 +97,7 @@ def _record(
         "model_sha256": sha256(folder / WEIGHTS),
         "command": shlex.join(["zoo", *arguments]),
         "zoo_version": __version__,
+        **training_facts(folder),
     }
 
 
@@ -91,14 +107,29 @@ def _write(path: Path, record: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def _save(folder: Path, name: str, record: dict[str, Any]) -> None:
-    """Put the measurement into results.json, with the seed of the training, and redo the card."""
+def _check_alike(measured: Path, into: Path) -> None:
+    """Raise `InputError` where two model folders were not made of the same parts."""
+    from ..weights import read_folder_config
+
+    parts = ("image_encoder", "text_encoder", "aligner", "extractor", "features")
+    ours, theirs = read_folder_config(measured), read_folder_config(into)
+    other = [part for part in parts if getattr(ours, part) != getattr(theirs, part)]
+    if other:
+        raise InputError(
+            f"{measured} is not the model of {into} with another seed: {' and '.join(other)} are "
+            "not the same. Leave out --into, or name the model that it belongs to."
+        )
+
+
+def _save(folder: Path, record: dict[str, Any]) -> None:
+    """Put the measurement into results.json, and make the card anew."""
     from ..loading import info, list_models
     from ..report.card import write_card
-    from ..report.results import add_result, read_results
+    from ..report.results import add_result
+    from ..weights import read_folder_config
 
-    seeds = [row["seed"] for row in read_results(folder) if "seed" in row]
-    add_result(folder, {**record, "seed": seeds[0] if seeds else None})
+    add_result(folder, record)
+    name = read_folder_config(folder).name
     card = info(name) if name in list_models() else None
     if card is not None and card.folder is not None and card.folder.resolve() == folder.resolve():
         write_card(folder, load_as=name, license=card.license)

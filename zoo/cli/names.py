@@ -37,8 +37,8 @@ def model_folder(given: str) -> Path:
     if name.startswith("local-dir:"):
         return Path(name.removeprefix("local-dir:"))
     card = info(name)
-    if card.folder is None:
-        raise WeightsError(f"{card.name} is {card.status}. {card.how_to_get}")
+    if card.folder is None or not card.is_here:
+        raise WeightsError(f"{card.name} is {card.status_here}. {card.how_to_get}")
     return card.folder
 
 

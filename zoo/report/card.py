@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from ..files import write_atomically
-from .results import read_results
+from .results import read_results, seeds_of
 from .tables import Table, feature_words, result_table
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ PROVENANCE = (
     "torch_version",
     "device",
     "date",
+    "parameters",
+    "training_seconds",
+    "trained_on",
+    "scoring_seconds",
+    "measured_on",
 )
 
 
@@ -135,9 +140,11 @@ def _settings(settings: Mapping[str, Any]) -> str:
 def _results(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "## Measured results\n\nNone yet: `zoo evaluate FOLDER --data PATH --save-results`."
+    several = len(seeds_of(results)) > 1
     parts = ["## Measured results", result_table("", results).to_markdown()]
     for result in results:
         known = [(key.replace("_", " "), str(result[key])) for key in PROVENANCE if result.get(key)]
-        title = f"How {result['dataset']} {result['split']} was measured"
+        seed = f" (seed {result.get('seed')})" if several else ""
+        title = f"How {result['dataset']} {result['split']} was measured{seed}"
         parts.append(f"{title}:\n\n{Table('', ('', ''), known).to_markdown()}")
     return "\n\n".join(parts)

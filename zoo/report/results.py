@@ -1,14 +1,18 @@
-"""results.json of a model folder: what was measured, one row for each data set and protocol."""
+"""results.json of a model folder: what was measured, a row for each data set, protocol and seed.
+
+Rows of other seeds are of models that the same recipe made; the row of the folder's own weights is
+the one that bears their SHA-256.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
-from ..files import write_atomically
+from ..files import sha256, write_atomically
 
 if TYPE_CHECKING:
     from ..cards import Card
@@ -19,9 +23,12 @@ WAYS = {"i2t": "texts for an image", "t2i": "images for a text"}
 FIGURES = (*(f"{way}_{at}" for way in WAYS for at in RECALLS), "rsum")
 
 FILE = "results.json"
+WEIGHTS = "model.safetensors"  # as in zoo.saving, which needs torch
 WANTED = ("dataset", "split", "protocol", "metrics")
 SAME = ("dataset", "split", "protocol")
-"""A new measurement replaces the one that has these three in common."""
+"""A new measurement replaces the one that has these in common, and the seed or the weights."""
+TRAINED = ("seed", "epoch", "training_seconds", "trained_on")
+"""What a training told of the weights, and no measurement can."""
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
@@ -32,21 +39,44 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     path = folder / FILE
     if not path.is_file():
         return []
+    content = read_rows(path)
+    rows: list[dict[str, Any]] = content["results"]
+    return rows
+
+
+def read_rows(path: Path) -> dict[str, Any]:
+    """The content of a file of results, of which `results` are the rows. Raises `DataError`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
         rows = content["results"]
         sound = all(_is_sound(row) for row in rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(rows, list) or not sound:
         raise _damaged(path, f"a row lacks one of {', '.join(WANTED)}, or a figure")
-    return rows
+    return content
+
+
+def own_results(folder: Path) -> list[dict[str, Any]]:
+    """The measurements of the weights that lie in the folder; rows without a SHA-256 count too."""
+    return _own(folder, read_results(folder))
+
+
+def training_facts(folder: Path) -> dict[str, Any]:
+    """What the folder's results say of the training of its weights: seed, epoch, seconds."""
+    rows = own_results(folder)
+    known = {
+        key: next((row[key] for row in rows if row.get(key) is not None), None) for key in TRAINED
+    }
+    return {key: value for key, value in known.items() if key == "seed" or value is not None}
 
 
 def add_result(folder: Path, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Put a measurement into the folder's results.json, in place of the one of the same kind."""
-    kept = [old for old in read_results(folder) if any(old[key] != row[key] for key in SAME)]
-    rows = sorted([*kept, dict(row)], key=lambda one: [str(one[key]) for key in SAME])
+    kept = [old for old in read_results(folder) if not _replaces(row, old)]
+    rows = sorted(
+        [*kept, dict(row)], key=lambda one: [str(one.get(key)) for key in (*SAME, "seed")]
+    )
     text = json.dumps({"schema_version": 1, "results": rows}, indent=2) + "\n"
     write_atomically(folder / FILE, text.encode())
     return rows
@@ -60,9 +90,9 @@ def measured_results(card: Card) -> list[dict[str, Any]]:
 
 
 def measured_or_damaged(card: Card) -> list[dict[str, Any]] | Literal["damaged"]:
-    """As `measured_results`; for a list of models, which one damaged file must not break."""
+    """Those of its own weights; for a list of models, which one damaged file must not break."""
     try:
-        return measured_results(card)
+        return measured_results(card) if card.folder is None else own_results(card.folder)
     except DataError:
         return "damaged"
 
@@ -70,6 +100,25 @@ def measured_or_damaged(card: Card) -> list[dict[str, Any]] | Literal["damaged"]
 def paper_results(card: Card) -> list[dict[str, Any]]:
     """What the paper reports of a model, in the form of our own measurements."""
     return [_flat(result.model_dump()) for result in card.results.paper]
+
+
+def seeds_of(results: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The seeds of some measurements, each once, in order."""
+    return sorted({result["seed"] for result in results if result.get("seed") is not None})
+
+
+def _own(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len({row.get("model_sha256") for row in rows} - {None}) < 2:
+        return rows  # of one model, so there is nothing to tell apart
+    own = sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
+    return [row for row in rows if row.get("model_sha256") in (own, None)]
+
+
+def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether it measures the same: of the same seed, or of the very same weights."""
+    same_weights = new.get("model_sha256", 0) == old.get("model_sha256", 1)
+    same_seed = new.get("seed") == old.get("seed")
+    return all(new[key] == old[key] for key in SAME) and (same_seed or same_weights)
 
 
 def _is_sound(row: Mapping[str, Any]) -> bool:

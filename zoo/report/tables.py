@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .results import RECALLS, WAYS, measured_or_damaged, paper_results
+from .results import RECALLS, WAYS, measured_or_damaged, paper_results, seeds_of
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -67,7 +67,7 @@ def model_table(cards: Iterable[Card]) -> Table:
             card.name,
             card.method,
             card.dataset,
-            card.status,
+            card.status_here,
             feature_words(card.features),
             _rsums(measured_or_damaged(card), "test"),
             _rsums(paper_results(card), ""),
@@ -98,20 +98,25 @@ def _rsums(results: Iterable[Mapping[str, Any]] | str, split: str) -> str:
 
 
 def result_table(title: str, results: Iterable[Mapping[str, Any]]) -> Table:
-    """R@K both ways and their sum, one row a result; the source where a paper reports it."""
+    """R@K both ways and their sum, one row a result.
+
+    With the source where a paper reports it, and the seed where there are several.
+    """
     results = list(results)
+    seeds = ("seed",) if len(seeds_of(results)) > 1 else ()
     keys = [f"{way}_{at}" for way in WAYS for at in RECALLS]
     recalls = [f"{way} R@{at[1:]}" for way in WAYS for at in RECALLS]
     sources = ("source",) if any("source" in result for result in results) else ()
     rows = [
         (
             *(str(result[key]) for key in ("dataset", "split", "protocol")),
+            *(str(result.get(key, "")) for key in seeds),
             *(f"{result['metrics'][key]:.1f}" for key in (*keys, "rsum")),
             *(str(result.get(key, "")) for key in sources),
         )
         for result in results
     ]
-    headers = ("data set", "split", "protocol", *recalls, "rsum", *sources)
+    headers = ("data set", "split", "protocol", *seeds, *recalls, "rsum", *sources)
     return Table(title, headers, rows, (*recalls, "rsum"))
 
 
@@ -168,7 +173,7 @@ def card_table(card: Card) -> Table:
         "plugin": card.plugin,
         "data set": card.dataset,
         "variant": card.variant,
-        "status": card.status,
+        "status": card.status_here,
         "license": card.license,
         "features": feature_words(card.features) + needs,
         "recipe": card.recipe,

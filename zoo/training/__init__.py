@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from .ablation import Ablation
     from .session import train
 
-__all__ = ["train"]
+__all__ = ["Ablation", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """`train`, imported when it is first used. Raises `InputError` where MMEngine is absent."""
-    if name != "train":
+    """A public name, imported when it is first used. Raises `InputError` without MMEngine."""
+    if name not in __all__:
         raise AttributeError(f"module 'zoo.training' has no attribute {name!r}")
     try:
+        from .ablation import Ablation
         from .session import train
     except ImportError as error:
         raise InputError(
             f"Training needs MMEngine, which cannot be imported ({error}). "
             "Install it: pip install 'itm-zoo[train]'"
         ) from error
-    return train
+    return {"Ablation": Ablation, "train": train}[name]

@@ -136,7 +136,7 @@ class Run:
                 self.export()
         seconds = self.clock.seconds
         self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
-        self.folder.finish(best=self.findings.best, training_seconds=seconds)
+        self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -56,11 +56,11 @@ class RunFolder:
         when a run is to go on with another recipe or other data.
         """
         remove_leftovers(self.checkpoints)
-        record = self.record()
-        finished = bool(record and record.get("finished")) and self.model.is_dir()
-        if not finished and not list_checkpoints(self.checkpoints):
+        record, state = self.record(), self.state()
+        if state == "new":
             self.record_file.unlink(missing_ok=True)
             return False
+        finished = state == "finished"
         if not resume:
             raise DataError(
                 f"{self.path} holds {'a finished' if finished else 'an unfinished'} run. "
@@ -69,6 +69,13 @@ class RunFolder:
         if record is not None:
             self.check_same(record, recipe, data)
         return finished
+
+    def state(self) -> Literal["new", "unfinished", "finished"]:
+        """How far the run is; one that ended before its first checkpoint is as good as new."""
+        record = self.record()
+        if record and record.get("finished") and self.model.is_dir():
+            return "finished"
+        return "unfinished" if list_checkpoints(self.checkpoints) else "new"
 
     def check_same(
         self, record: Mapping[str, Any], recipe: Recipe, data: Mapping[str, str]

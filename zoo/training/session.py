@@ -43,18 +43,18 @@ def train(
     PosixPath('runs/f8k/model')
     """
     settings = read_recipe(recipe, overrides)
-    where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = usable_device(device or default_device())
     folder = RunFolder(Path(work_dir))
     console = console or Console(stderr=True)
     store = None if features is None else Path(features)
     training, dev = open_data(settings, Path(data), store)
-    data_prints = fingerprints(training, dev) | file_prints(named_files(settings, Path(data)))
+    prints = data_prints(settings, Path(data), training, dev)
     with folder.locked():
-        if folder.open(settings, data_prints, resume=resume):
+        if folder.open(settings, prints, resume=resume):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
             return folder.model
-        run = Run(settings, folder, training, dev, Path(data), data_prints, where, console)
-        for change in folder.begin(settings, data_prints, this_command(), str(where)):
+        run = Run(settings, folder, training, dev, Path(data), prints, where, console)
+        for change in folder.begin(settings, prints, this_command(), str(where)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.finish()
@@ -79,12 +79,26 @@ def open_data(recipe: Recipe, data: Path, features: Path | None) -> tuple[Datase
             f"The recipe trains on photographs, and the features in {features} were given. "
             "Leave the features out, or set data.inputs=features."
         )
-    splits = [
-        open_dataset(data, settings[use], features=features) if settings[use] else None
-        for use in ("train", "dev")
-    ]
-    training, dev = (
-        replace(split, features=None) if split is not None and photos else split for split in splits
+    dev = settings["dev"]
+    return (
+        open_split(recipe, data, settings["train"], features),
+        open_split(recipe, data, dev, features) if dev else None,
     )
-    assert training is not None  # a recipe always names it
-    return training, dev
+
+
+def open_split(recipe: Recipe, data: Path, split: str, features: Path | None) -> Dataset:
+    """A split with what the recipe reads: photographs or features."""
+    opened = open_dataset(data, split, features=features)
+    return replace(opened, features=None) if recipe["data"]["inputs"] == "photos" else opened
+
+
+def data_prints(
+    recipe: Recipe, data: Path, training: Dataset, dev: Dataset | None
+) -> dict[str, str]:
+    """Fingerprints of all that a run reads: the splits, and the files that the recipe names."""
+    return fingerprints(training, dev) | file_prints(named_files(recipe, data))
+
+
+def default_device() -> str:
+    """CUDA where torch finds it, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
