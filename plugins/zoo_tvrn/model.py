@@ -1,0 +1,553 @@
+"""TVRN: a mutually textual and visual refinement network (Pang et al., IEEE TMM 2024).
+
+SGRAF compares words with regions by similarity vectors and lets a small head make one score of
+them. TVRN refines both sides first: regions by their context in content and in space, words by the
+image context that they attend to, both read twice by a GRU, plain and then enriched. README.md
+beside this file lists what the paper leaves open (INFERRED) and where we depart from released code;
+`release.py` is for released checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
+
+from zoo.batch import Batch, Fragments, Regions, Tokens
+from zoo.encoders.regions import ReadsRegions
+from zoo.encoders.words import ReadsWords
+from zoo.errors import InputError
+from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
+from zoo.kernels.packing import in_full
+from zoo.kernels.soft_alignment import attention_weights
+from zoo.ops import l2_normalize
+from zoo.options import check_choice
+
+from .heads import AttentionFiltration, GraphReasoning
+from .refinement import (
+    ATTENTION,
+    ContentAttention,
+    Pooling,
+    Projection,
+    Reading,
+    SpatialAttention,
+    linear,
+    overlap,
+    reweighted,
+)
+
+REGION_CONTEXTS = ("overlap", "content", "off")
+TEXT_CONTEXTS = ("pair", "first", "none", "off")
+EXPANDING = ("pair", "first")
+SAE = ("region", "off")
+HEADS = ("sgr", "saf")
+COMPAT = ("clean", "release")
+RELEASED_REGIONS = 36
+
+CELLS = 2**21
+"""Numbers in the largest tensor of a block of pairs on a CPU: 8 MiB in float32."""
+
+ACCELERATOR_CELLS = 2**27
+"""On other devices. Not yet measured."""
+
+WORDS = 256
+"""Words of a block of texts, the padding among them."""
+
+BatchT = TypeVar("BatchT", bound=Batch)
+
+
+# ------------------------------------------------------------------------------------------ images
+
+
+@dataclass(frozen=True)
+class Context(Batch):
+    """What texts are expanded with: an image's context regions, and two maps of them.
+
+    regions: con, of unit length
+    keys:    K con + b
+    inputs:  W_ih con, the input of the GRU that goes on over the expanded text: (.., 3 dim)
+    """
+
+    regions: Fragments
+    keys: Fragments
+    inputs: Fragments
+
+
+@dataclass(frozen=True)
+class RefinedImage(Batch):
+    """An image as it is compared. The first reading is of plain regions, the second of enriched.
+
+    regions:   the first reading, or the only one
+    enriched:  the second reading
+    whole:     (images, dim), of unit length
+    relevance: softmax(9 region . whole) over both readings: (images, regions, readings); None
+               without semantic alignment enhancement
+    context:   for texts that are expanded with it
+    """
+
+    regions: Fragments
+    enriched: Fragments | None
+    whole: Tensor
+    relevance: Fragments | None
+    context: Context | None
+
+
+class RegionEncoder(ReadsRegions[RefinedImage]):
+    """Regions v refined by their context, and one vector for the whole image.
+
+    con = unit((sem + geo) / 2), sem by content and geo by overlap (`refinement`), enriched regions
+    unit(LeakyReLU(v * con)), both readings u = unit(GRU([v; enriched]) + [v; v]), whole = pool(u).
+    The GRU makes the order of the regions matter, in the paper's figure as here.
+
+    region_context: "overlap" is that; "content": con = sem; "off": the regions stay as they are
+    threshold:      least intersection over union of regions that overlap (INFERRED 0.5, from the
+                    released file name "half"); None: all do, and geo is a second content attention
+    doubled:        False: the GRU reads the enriched regions alone, half as many to compare
+    sae:            "region": texts attend more to regions like the whole (INFERRED: what the figure
+                    means; in released code the step has no effect, "off")
+    text_context:   as the aligner's
+    compat:         "release": released code's spatial logits and batch norms, for 36 regions
+    dropout:        within the pooling
+    """
+
+    def __init__(
+        self,
+        feature_dim: int = 2048,
+        dim: int = 1024,
+        region_context: str = "overlap",
+        threshold: float | None = 0.5,
+        doubled: bool = True,
+        sae: str = "region",
+        text_context: str = "pair",
+        compat: str = "clean",
+        dropout: float = 0.4,
+        region_drop: float = 0.0,
+        standardize: bool = False,
+    ) -> None:
+        super().__init__(feature_dim, dim, region_drop, standardize)
+        check_choice("region_context", region_context, REGION_CONTEXTS)
+        check_choice("sae", sae, SAE)
+        check_choice("text_context", text_context, TEXT_CONTEXTS)
+        check_choice("compat", compat, COMPAT)
+        released, refined = compat == "release", region_context != "off"
+        self.threshold, self.doubled, self.sae = threshold, doubled, sae
+        self.content = ContentAttention(dim) if refined else None
+        self.spatial = SpatialAttention(dim, released) if region_context == "overlap" else None
+        self.reading = Reading(dim) if refined else None
+        self.slots = RELEASED_REGIONS * (1 + doubled) if released else None
+        self.pooling = Pooling(dim, dropout, self.slots)
+        expands = text_context in EXPANDING
+        self.context_key = linear(dim, dim) if expands else None
+        self.context_input = linear(dim, 3 * dim, bias=False) if expands else None
+
+    def prepare(self, items: Any, noise: Noise | None = None) -> Regions:
+        regions = super().prepare(items, noise)
+        self._check_boxes(regions)
+        if (regions.mask.cumprod(dim=1).bool() != regions.mask).any():
+            raise InputError(
+                "An image has padding between its regions, and a GRU reads them in order. "
+                "Put the real regions first."
+            )
+        return regions
+
+    def forward(self, batch: Regions) -> RefinedImage:
+        self._check_boxes(batch)
+        plain = self.unit_regions(batch)
+        context = self._context(plain, batch.boxes)
+        regions, enriched = self._read(plain, context)
+        tokens = both(regions, enriched)
+        self._check_slots(tokens.mask)
+        whole = self.pooling(tokens)
+        return RefinedImage(
+            regions, enriched, whole, self._relevance(tokens, whole, plain), self._offer(context)
+        )
+
+    def _context(self, plain: Fragments, boxes: Tensor | None) -> Fragments:
+        if self.content is None:
+            return plain
+        context = self.content(plain)
+        if self.spatial is not None:
+            context = l2_normalize((context + self.spatial(plain, self._near(plain, boxes))) / 2)
+        return Fragments(context.masked_fill(~plain.mask[..., None], 0), plain.mask)
+
+    def _near(self, plain: Fragments, boxes: Tensor | None) -> Tensor:
+        if boxes is None or self.threshold is None:
+            return plain.mask[:, :, None] | plain.mask[:, None]
+        return overlap(boxes.to(plain.embeddings.dtype), self.threshold)
+
+    def _read(self, plain: Fragments, context: Fragments) -> tuple[Fragments, Fragments | None]:
+        if self.reading is None:
+            return plain, None
+        enriched = l2_normalize(
+            nn.functional.leaky_relu(plain.embeddings * context.embeddings, ATTENTION.leak or 0)
+        )
+        if self.doubled:
+            return self.reading.twice(plain, enriched)
+        return self.reading(plain, enriched)[0], None
+
+    def _relevance(self, tokens: Fragments, whole: Tensor, plain: Fragments) -> Fragments | None:
+        if self.sae == "off":
+            return None
+        logits = ATTENTION.sharpness * (tokens.embeddings @ whole[..., None]).squeeze(-1)
+        relevance = logits.masked_fill(~tokens.mask, -torch.inf).softmax(dim=-1)
+        return Fragments(relevance.view(len(relevance), -1, plain.mask.shape[1]).mT, plain.mask)
+
+    def _offer(self, context: Fragments) -> Context | None:
+        if self.context_key is None or self.context_input is None:
+            return None
+        keys, inputs = self.context_key(context.embeddings), self.context_input(context.embeddings)
+        return Context(context, Fragments(keys, context.mask), Fragments(inputs, context.mask))
+
+    def _check_boxes(self, regions: Regions) -> None:
+        if self.spatial is None or self.threshold is None:
+            return
+        if regions.boxes is None:
+            raise InputError(
+                "TVRN compares the boxes of an image's regions, and these regions have none. Give "
+                "features with boxes, or build the model with threshold=None or "
+                "region_context='content'."
+            )
+        if regions.boxes.shape != (*regions.mask.shape, 4):
+            raise InputError(
+                f"The boxes have the shape {tuple(regions.boxes.shape)} where "
+                f"{(*regions.mask.shape, 4)} is wanted. Give x1 y1 x2 y2 for each region."
+            )
+
+    def _check_slots(self, mask: Tensor) -> None:
+        if self.slots is not None and (mask.shape[1] != self.slots or not mask.all()):
+            raise InputError(
+                f"compat='release' reads exactly {RELEASED_REGIONS} regions an image, since its "
+                "batch norm counts them, and an image here has others. Use compat='clean'."
+            )
+
+
+# ------------------------------------------------------------------------------------------- texts
+
+
+@dataclass(frozen=True)
+class RefinedText(Batch):
+    """A caption refined by its own context alone.
+
+    words:    the first reading, or the only one
+    expanded: the second reading
+    whole:    (texts, dim), of unit length
+    """
+
+    words: Fragments
+    expanded: Fragments | None
+    whole: Tensor
+
+
+@dataclass(frozen=True)
+class HalfReadText(Batch):
+    """A caption read as far as no image is needed: shortcut 1, since the GRU looks back only.
+
+    words:   the first reading
+    plain:   the words before it
+    local:   the first reading as the pooling projects it
+    queries: Q cc + b, what each word asks an image's context
+    state:   (texts, dim), the GRU's last
+    """
+
+    words: Fragments
+    plain: Fragments
+    local: Fragments
+    queries: Fragments
+    state: Tensor
+
+
+class WholeReading(nn.Module):
+    """Words c and their context cc = unit(att(Q(c) K(c)^T) c), read one after the other, pooled.
+
+    refined: False: the words stay as they are
+    doubled: False: cc alone is read
+    """
+
+    def __init__(self, dim: int, refined: bool, doubled: bool, dropout: float) -> None:
+        super().__init__()
+        self.doubled = doubled
+        self.content = ContentAttention(dim) if refined else None
+        self.reading = Reading(dim) if refined else None
+        self.pooling = Pooling(dim, dropout)
+
+    def forward(self, plain: Fragments) -> RefinedText:
+        words, expanded = self._read(plain)
+        return RefinedText(words, expanded, self.pooling(both(words, expanded)))
+
+    def _read(self, plain: Fragments) -> tuple[Fragments, Fragments | None]:
+        if self.content is None or self.reading is None:
+            return plain, None
+        if self.doubled:
+            return self.reading.twice(plain, self.content(plain))
+        return self.reading(plain, self.content(plain))[0], None
+
+
+class HalfReading(nn.Module):
+    """As `WholeReading`, up to where an image is needed."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.content, self.reading = ContentAttention(dim), Reading(dim)
+        self.query, self.local = linear(dim, dim), Projection(dim, dropout)
+
+    def forward(self, plain: Fragments) -> HalfReadText:
+        words, state = self.reading(plain, plain.embeddings)
+        queries = Fragments(self.query(self.content(plain)), plain.mask)
+        local = Fragments(self.local(words.embeddings), plain.mask)
+        return HalfReadText(words, plain, local, queries, state.squeeze(0))
+
+
+class WordEncoder(ReadsWords[Tokens, RefinedText | HalfReadText]):
+    """Words refined by their context in the caption, and one vector for the whole caption.
+
+    The figure has a spatial part as well, by a dependency parse; released code computes it nowhere,
+    and it is left out.
+
+    text_context: as the aligner's
+    doubled:      False: the GRU reads the context alone, half as many words to compare; with
+                  text_context "none"
+    dropout:      within the pooling
+    """
+
+    def __init__(
+        self,
+        reader: TextEncoder[Tokens, Fragments],
+        text_context: str = "pair",
+        doubled: bool = True,
+        dropout: float = 0.4,
+    ) -> None:
+        super().__init__(reader)
+        check_choice("text_context", text_context, TEXT_CONTEXTS)
+        expands = text_context in EXPANDING
+        dim: int = reader.dim  # type: ignore[assignment]
+        if expands and not doubled:
+            raise InputError(
+                f"doubled is False and text_context is {text_context!r}, whose second reading goes "
+                "on from the first. Use text_context 'none', or leave doubled as it is."
+            )
+        self.refine: nn.Module = (
+            HalfReading(dim, dropout)
+            if expands
+            else WholeReading(dim, text_context == "none", doubled, dropout)
+        )
+
+    def forward(self, batch: Tokens) -> RefinedText | HalfReadText:
+        refined: RefinedText | HalfReadText = self.refine(self.reader(batch))
+        return refined
+
+
+# ------------------------------------------------------------------------------------------- pairs
+
+
+class ExpandedReading(nn.Module):
+    """The second reading of a caption, over what its words find in an image's context.
+
+    ex = unit(att(Q(cc) K(con)^T) con), H = GRU(ex) from the first reading's state,
+    y = unit(H + c); whole = pool of both readings.
+    """
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        # Not an nn.GRU: its input is a mean of projected regions, so W_ih is the image encoder's.
+        gru = nn.GRUCell(dim, dim)
+        self.recurrent, self.bias = nn.Linear(dim, 3 * dim), gru.bias_ih
+        self.recurrent.load_state_dict({"weight": gru.weight_hh, "bias": gru.bias_hh})
+        self.pooling = Pooling(dim, dropout)
+
+    def forward(self, context: Context, texts: HalfReadText) -> tuple[Tensor, Tensor]:
+        """Both readings (images, texts, words, dim) and the whole (images, texts, dim)."""
+        state = texts.state.expand(len(context), *texts.state.shape)
+        hidden = []
+        for inputs in self._inputs(context, texts).unbind(dim=2):
+            state = self._step(inputs, state)
+            hidden.append(state)
+        second = l2_normalize(torch.stack(hidden, dim=2) + texts.plain.embeddings)
+        tokens = self._joined(texts.words.embeddings, second)
+        local = self._joined(texts.local.embeddings, self.pooling.local(second))
+        mask = both(texts.words, texts.words).mask
+        return tokens, self.pooling.pool(local, tokens, mask)
+
+    def _inputs(self, context: Context, texts: HalfReadText) -> Tensor:
+        """W_ih ex + b without ex: ||sum_r a_r con_r||^2 = a . Gram a, W_ih con is known."""
+        logits = texts.queries.embeddings @ context.keys.embeddings[:, None].mT
+        weights = attention_weights(
+            logits, texts.queries.mask, context.keys.mask[:, None], ATTENTION
+        )
+        gram = context.regions.embeddings @ context.regions.embeddings.mT
+        flat = weights.flatten(1, 2)
+        square = (flat * (flat @ gram)).sum(dim=-1, keepdim=True)
+        length = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
+        inputs = flat @ context.inputs.embeddings / (length + 1e-8) + self.bias
+        return inputs.view(*weights.shape[:3], -1)
+
+    def _step(self, inputs: Tensor, state: Tensor) -> Tensor:
+        """One step of a GRU whose input is already projected."""
+        dim = state.shape[-1]
+        recurrent = self.recurrent(state)
+        reset, update = (inputs + recurrent)[..., : 2 * dim].sigmoid().chunk(2, dim=-1)
+        new = (inputs[..., 2 * dim :] + reset * recurrent[..., 2 * dim :]).tanh()
+        after: Tensor = new + update * (state - new)
+        return after
+
+    @staticmethod
+    def _joined(first: Tensor, second: Tensor) -> Tensor:
+        return torch.cat([first.expand(len(second), *first.shape), second], dim=2)
+
+
+class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
+    """Similarity vectors of words and of the whole, and a head that makes one score of them.
+
+    Each word y_j sees C_j = unit(sum_i P_ji u_i), P = att(y . u) (times the regions' relevance).
+    s_j = unit(W_local (C_j - y_j)^2 + b), s_0 = unit(W_whole (g_v - g_t)^2 + b),
+    score = sigmoid(w . head(s_0, s_1, ...) + b), in (0, 1).
+
+    text_context: what a word's second reading reads
+      "pair"   what the word finds in the context of the image that it is compared with (INFERRED:
+               the figure's meaning)
+      "none"   the word's context in its caption, so that texts do not depend on images
+      "off"    nothing: words are neither refined nor doubled
+      "first"  as "pair", but of the first image of the block, for all of its images, as released
+               code does: a pair's score depends on its company. With compat="release" only
+    head: "sgr", graph reasoning in so many `steps`, or "saf", attention filtration
+
+    Pairs are compared in blocks of bounded size; in training each is computed again for its
+    gradient.
+    """
+
+    def __init__(
+        self,
+        dim: int = 1024,
+        similarity_dim: int = 256,
+        text_context: str = "pair",
+        head: str = "sgr",
+        steps: int = 3,
+        compat: str = "clean",
+        dropout: float = 0.4,
+    ) -> None:
+        super().__init__()
+        check_choice("text_context", text_context, TEXT_CONTEXTS)
+        check_choice("head", head, HEADS)
+        check_choice("compat", compat, COMPAT)
+        if text_context == "first" and compat != "release":
+            raise InputError(
+                "text_context is 'first', which gives all images of a block the context of its "
+                "first one, so that a pair's score depends on its company. Use 'pair', or "
+                "compat='release' to score a released checkpoint."
+            )
+        self.text_context = text_context
+        expands = text_context in EXPANDING
+        self.expanded = ExpandedReading(dim, dropout) if expands else None
+        self.local, self.whole = linear(dim, similarity_dim), linear(dim, similarity_dim)
+        self.head: nn.Module = (
+            GraphReasoning(similarity_dim, steps)
+            if head == "sgr"
+            else AttentionFiltration(similarity_dim)
+        )
+        self.score = linear(similarity_dim, 1)
+
+    def forward(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Similarity:
+        self._check(images, texts)
+        first = images.context[:1] if images.context and self.text_context == "first" else None
+        cells = CELLS if images.whole.device.type == "cpu" else ACCELERATOR_CELLS
+        columns, order = [], []
+        for rows, longest in by_length(texts.words.mask):
+            block = cut(texts[rows], longest)
+            size = max(1, cells // (2 * len(rows) * longest * images.whole.shape[1]))
+            parts = images.split(size)
+            columns.append(torch.cat([self._block(part, block, first) for part in parts]))
+            order.append(rows)
+        return Similarity(torch.cat(columns, dim=1)[:, torch.cat(order).argsort()])
+
+    def _check(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> None:
+        expands = self.expanded is not None
+        if isinstance(texts, HalfReadText) != expands or (expands and images.context is None):
+            raise InputError(
+                f"The aligner's text_context is {self.text_context!r}, and an encoder was built "
+                "for another. Give image encoder, text encoder and aligner the same text_context."
+            )
+
+    def word_regions(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Tensor:
+        """Cosines of first readings: (images, texts, words, regions), -inf at padding."""
+        similarity = torch.einsum(
+            "twd,ird->itwr", texts.words.embeddings, images.regions.embeddings
+        )
+        real = texts.words.mask[None, :, :, None] & images.regions.mask[:, None, None]
+        return similarity.masked_fill(~real, -torch.inf)
+
+    def _block(
+        self, images: RefinedImage, texts: RefinedText | HalfReadText, first: Context | None
+    ) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self._scores(images, texts, first)
+        scores: Tensor = checkpoint(self._scores, images, texts, first, use_reentrant=False)
+        return scores
+
+    def _scores(
+        self, images: RefinedImage, texts: RefinedText | HalfReadText, first: Context | None
+    ) -> Tensor:
+        """Scores of a block: (images, texts)."""
+        tokens, wholes, mask = self._refined(first or images.context, texts)
+        local = self._local(images, tokens, mask)
+        whole = l2_normalize(self.whole((images.whole[:, None] - wholes).square()))
+        nodes = torch.cat([whole[:, :, None], local], dim=2)
+        found = in_full(self.head(nodes, pad(mask, (1, 0), value=True)))
+        # Not a call of the layer: under autocast that would round the scores to half precision.
+        return ((found * self.score.weight[0]).sum(dim=-1) + self.score.bias).sigmoid()
+
+    def _refined(
+        self, context: Context | None, texts: RefinedText | HalfReadText
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Refined words (images or 1, texts, words, dim), wholes (.., texts, dim), and the mask."""
+        if isinstance(texts, HalfReadText):
+            assert self.expanded is not None
+            assert context is not None
+            return *self.expanded(context, texts), both(texts.words, texts.words).mask
+        tokens = both(texts.words, texts.expanded)
+        return tokens.embeddings[None], texts.whole[None], tokens.mask
+
+    def _local(self, images: RefinedImage, words: Tensor, mask: Tensor) -> Tensor:
+        """A similarity vector for each word: (images, texts, words, similarity_dim)."""
+        regions = both(images.regions, images.enriched)
+        flat = words.flatten(1, 2)  # (images or 1, texts * words, dim)
+        similarity = (flat @ regions.embeddings.mT).view(len(images), *mask.shape, -1)
+        weights = attention_weights(similarity, mask, regions.mask[:, None], ATTENTION)
+        if images.relevance is not None:
+            relevance = images.relevance.embeddings.mT.flatten(1)
+            weights = reweighted(weights, relevance[:, None, None])
+        seen = l2_normalize(weights.flatten(1, 2) @ regions.embeddings)
+        return l2_normalize(self.local((seen - flat).square())).view(len(images), *mask.shape, -1)
+
+
+def both(first: Fragments, second: Fragments | None) -> Fragments:
+    """The fragments of two readings side by side."""
+    if second is None:
+        return first
+    return Fragments(
+        torch.cat([first.embeddings, second.embeddings], dim=1),
+        torch.cat([first.mask, second.mask], dim=1),
+    )
+
+
+def cut(batch: BatchT, longest: int) -> BatchT:
+    """The same items with at most so many fragments."""
+    if isinstance(batch, Fragments):
+        return replace(
+            batch, embeddings=batch.embeddings[:, :longest], mask=batch.mask[:, :longest]
+        )
+    parts = {name: part for name, part in vars(batch).items() if isinstance(part, Batch)}
+    return replace(batch, **{name: cut(part, longest) for name, part in parts.items()})
+
+
+def by_length(mask: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Blocks of items of about one length: their rows, and their longest's length."""
+    lengths, order = mask.sum(dim=1).sort(stable=True)
+    start, longest = 0, lengths.tolist()
+    for stop in range(1, len(longest) + 1):
+        if stop == len(longest) or (stop + 1 - start) * longest[stop] > WORDS:
+            yield order[start:stop], longest[stop - 1]
+            start = stop
