@@ -276,6 +276,8 @@ class MultiScaleAligner(Aligner[MultiScale, MultiScale]):
         self.weights = {scale: float(weights[scale]) for scale in checked_scales(tuple(weights))}
         for scale, weight in self.weights.items():
             check_positive(f"The weight of {scale}", weight)
+        if not 0 <= textual_share <= 1:
+            raise InputError(f"textual_share is {textual_share}. Use a number from 0 to 1.")
         self.textual_share = textual_share
         self.textual = Attention(textual_sharpness, leak, normalize=True)
         self.visual = Attention(visual_sharpness, leak, normalize=True)
