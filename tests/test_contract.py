@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from zoo.batch import Batch, Fragments
+from zoo.batch import Batch, Fragments, Regions
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.model import MatchingModel
+from zoo.ops import pad
 
 FEATURES = 12
 CAPTIONS = [
@@ -117,6 +118,63 @@ MFA = {
     "mfa-relations": mfa(("relations",)),
 }
 
+
+def shan(
+    direction: str = "both",
+    level: str = "global_global",
+    gate: str = "vector",
+    reader: dict[str, Any] = BIGRU,
+) -> Method:
+    """SHAN in one of its directions, up to one of its levels."""
+    both = {"direction": direction, "level": level}
+    return Method(
+        {"type": "shan_regions", "feature_dim": FEATURES, "dim": 16, "gate": gate, **both},
+        {"type": "shan_words", "reader": reader, "gate": gate, **both},
+        {"type": "stepwise_alignment", "dim": 16, **both},
+    )
+
+
+SHAN = {
+    "shan-scalar-gates": shan(gate="scalar"),
+    "shan-bert": shan(reader=BERT),
+    **{
+        f"shan-{direction}-{level}": shan(direction, level)
+        for direction, level in itertools.product(
+            ("both", "i2t", "t2i"), ("local_local", "global_local", "global_global")
+        )
+    },
+}
+
+
+def tvrn(
+    image: dict[str, Any] | None = None,
+    text: dict[str, Any] | None = None,
+    aligner: dict[str, Any] | None = None,
+    reader: dict[str, Any] = BIGRU,
+    **shared: Any,
+) -> Method:
+    """TVRN; `shared` goes to both encoders and the aligner."""
+    sizes = {"dim": 16, "similarity_dim": 8}
+    return Method(
+        {"type": "tvrn_regions", "feature_dim": FEATURES, "dim": 16, **shared, **(image or {})},
+        {"type": "tvrn_words", "reader": reader, **shared, **(text or {})},
+        {"type": "refined_alignment", **sizes, **shared, **(aligner or {})},
+    )
+
+
+TVRN = {
+    "tvrn": tvrn(),
+    "tvrn-saf": tvrn(aligner={"head": "saf"}),
+    "tvrn-bert": tvrn(reader=BERT),
+    "tvrn-none": tvrn(text_context="none"),
+    "tvrn-none-saf": tvrn(aligner={"head": "saf"}, text_context="none"),
+    "tvrn-single": tvrn({"doubled": False}, {"doubled": False}, text_context="none"),
+    "tvrn-content": tvrn({"region_context": "content", "sae": "off"}),
+    "tvrn-all-regions-near": tvrn({"threshold": None}),
+    "tvrn-plain-regions": tvrn({"region_context": "off"}),
+    "tvrn-off": tvrn({"region_context": "off", "sae": "off"}, text_context="off"),
+}
+
 CODINGS, POOLINGS = ("vha", "tha", "vsa"), ("lse", "mean", "sum", "max", "softmax")
 METHODS = {
     "chan-bigru": chan("self_attention", BIGRU, "vha", "lse"),
@@ -125,8 +183,10 @@ METHODS = {
         f"chan-{coding}-{pooling}": chan("basic", BIGRU, coding, pooling)
         for coding, pooling in itertools.product(CODINGS, POOLINGS)
     },
+    **SHAN,
     **MSSAN,
     **MFA,
+    **TVRN,
 }
 
 
@@ -137,16 +197,19 @@ def model(request) -> MatchingModel:
 
 
 @pytest.fixture
-def images() -> list[torch.Tensor]:
-    """Images of one to six regions."""
-    return [torch.randn(regions, FEATURES) for regions in (3, 6, 1, 4)]
+def images() -> Regions:
+    """Images of one to six regions, with boxes that overlap."""
+    features, mask = pad([torch.randn(regions, FEATURES) for regions in (3, 6, 1, 4)])
+    corners = 50 * torch.rand(*mask.shape, 2)
+    boxes = torch.cat([corners, corners + 100], dim=-1)  # some overlap by half, some less
+    return Regions(features, mask, boxes)
 
 
 def without_padding(batch: Batch) -> Batch:
     """One item, cut to its real fragments."""
-    if isinstance(batch, Fragments):
+    if isinstance(batch, (Fragments, Regions)):
         real = int(batch.mask.sum())
-        return Fragments(batch.embeddings[:, :real], batch.mask[:, :real])
+        return type(batch)(*(part[:, :real] for part in vars(batch).values() if part is not None))
     parts = {
         name: without_padding(part) if isinstance(part, Batch) else part
         for name, part in vars(batch).items()
@@ -156,10 +219,14 @@ def without_padding(batch: Batch) -> Batch:
 
 def test_an_item_encodes_the_same_alone_and_in_company(model, images):
     """An encoding can be kept, since it does not depend on its batch."""
-    for encode, items in [(model.encode_images, images), (model.encode_texts, CAPTIONS)]:
+    single_images = [without_padding(image) for image in images.split(1)]
+    for encode, items, singles in [
+        (model.encode_images, images, single_images),
+        (model.encode_texts, CAPTIONS, [[caption] for caption in CAPTIONS]),
+    ]:
         together = encode(items)
-        for row, item in enumerate(items):
-            alone = encode([item]).tensors()
+        for row, single in enumerate(singles):
+            alone = encode(single).tensors()
             in_company = without_padding(together[row : row + 1]).tensors()
 
             assert_close(in_company, alone)

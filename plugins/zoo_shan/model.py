@@ -1,0 +1,364 @@
+"""SHAN: step-wise hierarchical alignment for image-text matching (Ji, Chen, Wang, IJCAI 2021).
+
+A pair is compared in three steps, each of which goes on from the messages of the one before:
+
+1. local-local    regions and words attend to each other; each fragment's cosine with its message
+2. global-local   each fragment is blended with its message by a gate, the blends are pooled into
+                  one context vector a side, and that attends to the other side's fragments
+3. global-global  each side's context and what it found there are added, and the sums compared
+
+The score is the sum of the steps. No code was released; what the paper leaves open is marked
+INFERRED here, with our reason, and listed in README.md beside this file.
+
+All of this depends on the pair, so it is computed in a form that is exactly equal but factorised:
+cosines with messages come from Gram matrices, and gates from halves that each side computes once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from zoo.batch import Batch, Fragments, Regions, Tokens
+from zoo.encoders.regions import ReadsRegions
+from zoo.encoders.words import ReadsWords
+from zoo.errors import InputError
+from zoo.interfaces import Aligner, Similarity, TextEncoder
+from zoo.kernels.packing import in_full
+from zoo.kernels.soft_alignment import Attention, attended_cosine, attention_weights
+from zoo.ops import l2_normalize, masked_mean
+from zoo.options import check_choice, check_positive, check_share
+
+from .gated_pooling import gated_pooling
+
+LEVELS = ("local_local", "global_local", "global_global")
+DIRECTIONS = ("both", "i2t", "t2i")
+GATES = ("vector", "scalar")
+
+
+@dataclass(frozen=True)
+class Side(Batch):
+    """Items of one side, with all that a score needs of this side alone; None where it needs none.
+
+    fragments: regions or words, of unit length
+    keys:      what attention compares: P = V Wa^T, Q = T Wb^T
+    own_gates: this side's half of its own gates, before the sigmoid
+    gates:     this side's half of the other side's gates, which go with the messages
+    whole:     (items, dim), the mean fragment, which stands for a side that asks nothing
+    """
+
+    fragments: Fragments
+    keys: Fragments
+    own_gates: Fragments | None = None
+    gates: Fragments | None = None
+    whole: Tensor | None = None
+
+
+class SideProjections(nn.Module):
+    """From unit fragments to a `Side`.
+
+    The gate of a region reads the region beside its message, sigmoid(Wg [v ; t*] + bg). Since the
+    message is a mean of words, Wg is kept as two halves, one with the regions and one with the
+    words; likewise the gate of a word.
+
+    direction, level: as the aligner's; what they do not use is not built
+    asking:  the direction in which this side alone asks the other one ("i2t" for regions)
+    gate:    INFERRED: "vector", since fragment and message are fused number by number; "scalar",
+             one gate a fragment, is the other reading of Eq 8
+    """
+
+    def __init__(self, dim: int, asking: str, direction: str, level: str, gate: str) -> None:
+        super().__init__()
+        check_choice("direction", direction, DIRECTIONS)
+        check_choice("level", level, LEVELS)
+        check_choice("gate", gate, GATES)
+        asks, answers = direction in ("both", asking), direction != asking
+        gates, gated = (dim if gate == "vector" else 1), level != "local_local"
+        self.averaged = level == "global_global" and not asks
+        # INFERRED: no bias, as Eq 3 has none; nor are the keys brought to unit length.
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.own_gate = nn.Linear(dim, gates) if asks and gated else None
+        self.gate = nn.Linear(dim, gates, bias=False) if answers and gated else None
+        # INFERRED: every matrix starts Xavier uniform, a gate's as the whole of its two halves.
+        nn.init.xavier_uniform_(self.key.weight)
+        bound = math.sqrt(6 / (gates + 2 * dim))
+        for half in (self.own_gate, self.gate):
+            if half is not None:
+                nn.init.uniform_(half.weight, -bound, bound)
+        if self.own_gate is not None:
+            nn.init.zeros_(self.own_gate.bias)
+
+    def forward(self, fragments: Fragments) -> Side:
+        units, mask = fragments.embeddings, fragments.mask
+        return Side(
+            fragments,
+            Fragments(self.key(units), mask),
+            Fragments(self.own_gate(units), mask) if self.own_gate is not None else None,
+            Fragments(self.gate(units), mask) if self.gate is not None else None,
+            masked_mean(units.mT, mask[:, None]) if self.averaged else None,
+        )
+
+
+class RegionEncoder(ReadsRegions[Side]):
+    """Regions v = W_v o + b_v (Eq 1), of unit length, and what their alignment needs of them.
+
+    INFERRED: unit length. The sharpness of 15 acts on plain dot products (Eq 3-5), which for long
+    vectors would leave the softmax one-hot from the start.
+
+    direction, level, gate: as the text encoder's and the aligner's
+    """
+
+    def __init__(
+        self,
+        feature_dim: int = 2048,
+        dim: int = 1024,
+        direction: str = "both",
+        level: str = "global_global",
+        gate: str = "vector",
+        region_drop: float = 0.0,
+        standardize: bool = False,
+    ) -> None:
+        super().__init__(feature_dim, dim, region_drop, standardize)
+        self.side = SideProjections(dim, "i2t", direction, level, gate)
+
+    def forward(self, batch: Regions) -> Side:
+        side: Side = self.side(self.unit_regions(batch))
+        return side
+
+
+class WordEncoder(ReadsWords[Tokens, Side]):
+    """Words of unit length by another encoder (Eq 2), and what their alignment needs of them.
+
+    The paper's reader is a BiGRU whose input is a fixed GloVe vector beside a learned embedding:
+    {"type": "bigru", "word_dim": 300, "fixed_dim": 300}. INFERRED: 300 numbers each, since the
+    ablation has either alone and the paper says 300 once.
+
+    direction, level, gate: as the image encoder's and the aligner's
+    """
+
+    def __init__(
+        self,
+        reader: TextEncoder[Tokens, Fragments],
+        direction: str = "both",
+        level: str = "global_global",
+        gate: str = "vector",
+    ) -> None:
+        super().__init__(reader)
+        dim: int = reader.dim  # type: ignore[assignment]
+        self.side = SideProjections(dim, "t2i", direction, level, gate)
+
+    def forward(self, batch: Tokens) -> Side:
+        fixed = getattr(self.reader, "fixed", None)
+        if self.training and fixed is not None and not fixed.any():
+            raise InputError(
+                "The text encoder has room for fixed word vectors (fixed_dim), and all of them are "
+                "0. Name their file (--set initial_weights.text_encoder=PATH), or learn all (--set "
+                "initial_weights.text_encoder=None --set model.text_encoder.reader.fixed_dim=0)."
+            )
+        side: Side = self.side(self.reader(batch))
+        return side
+
+
+class Asked(NamedTuple):
+    """What comes of one side's asking the other: for each item asked and each item that asks.
+
+    local: mean cosine of the asking fragments with their messages
+    found: cosine of their context with what it attends to on the other side
+    whole: (..., dim), the sum of these two vectors
+    """
+
+    local: Tensor | None = None
+    found: Tensor | None = None
+    whole: Tensor | None = None
+
+    def transposed(self) -> Asked:
+        """For each item that asks and each item asked."""
+        return Asked(*(None if part is None else part.transpose(0, 1) for part in self))
+
+
+class StepwiseAligner(Aligner[Side, Side]):
+    """S = S_L2L + S_G2L + S_G2G (Eq 16), within [-3, 3].
+
+    L2L = mu1 mean_r cos(v_r, t*_r) + (1 - mu1) mean_w cos(t_w, v*_w)        Eq 3-7
+    G2L = mu2 cos(v_c, t*_c) + (1 - mu2) cos(t_c, v*_c)                      Eq 8-13
+    G2G = cos(v_c + t*_c, t_c + v*_c)                                        Eq 14-15
+
+    INFERRED: means in L2L. Eq 7 prints sums, the sentence before it says averages, and sums would
+    outweigh the other steps and grow with the length of a sentence.
+
+    direction: "both" is SHAN-full; in "i2t" regions alone ask and in "t2i" words alone, the other
+               side's whole vector is the mean of its fragments, and mu is 1 or 0
+    level:     the last step that is taken
+    local_sharpness, global_sharpness: inverse temperatures, lambda = 15 of Eq 4-5 and that of
+               Eq 10-11, which have none
+    local_share, global_share: mu1 and mu2, the regions' share of a step
+
+    Captions of one length are scored at a time, so that no word is padding.
+    """
+
+    def __init__(
+        self,
+        dim: int = 1024,
+        direction: str = "both",
+        level: str = "global_global",
+        local_sharpness: float = 15.0,
+        global_sharpness: float = 1.0,
+        local_share: float = 0.3,
+        global_share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_choice("direction", direction, DIRECTIONS)
+        check_choice("level", level, LEVELS)
+        check_positive("local_sharpness", local_sharpness)
+        check_positive("global_sharpness", global_sharpness)
+        check_share("local_share", local_share)
+        check_share("global_share", global_share)
+        self.attention = Attention(sharpness=local_sharpness)
+        self.global_sharpness = global_sharpness
+        self.direction, self.level = direction, level
+        self.regions_ask, self.words_ask = direction != "t2i", direction != "i2t"
+        self.local_share, self.global_share = local_share, global_share
+        gated = level != "local_local"
+        # INFERRED: no bias, which would cancel in the softmax.
+        self.pool_regions = _row(dim) if gated and self.regions_ask else None
+        self.pool_words = _row(dim) if gated and self.words_ask else None
+
+    def forward(self, images: Side, texts: Side) -> Similarity:
+        self._check(images, texts)
+        with torch.autocast(images.keys.mask.device.type, enabled=False):
+            images = _cut(images, images.keys.mask.shape[1])
+            places, blocks = _by_length(texts)
+            gram = _gram(images) if self.words_ask else None
+            parts = [self._steps(images, gram, block) for block in blocks]
+        steps = [torch.cat(step, dim=1)[:, places] for step in zip(*parts, strict=True)]
+        return Similarity(torch.stack(steps).sum(dim=0), dict(zip(LEVELS, steps, strict=False)))
+
+    def word_regions(self, images: Side, texts: Side) -> Tensor:
+        """What the attention goes by, P Q^T."""
+        affinity = torch.einsum("twd,ird->itwr", texts.keys.embeddings, images.keys.embeddings)
+        real = texts.keys.mask[None, :, :, None] & images.keys.mask[:, None, None, :]
+        return affinity.masked_fill(~real, -torch.inf)
+
+    def _steps(self, images: Side, gram: Tensor | None, texts: Side) -> list[Tensor]:
+        """Each step's part of the score, (images, texts), for texts of one length.
+
+        gram: of the images, if words ask
+        """
+        affinity = _dot_products(images.keys, texts.keys)
+        similarity = _dot_products(images.fragments, texts.fragments)
+        regions = words = Asked()
+        if self.regions_ask:
+            dots = affinity.permute(2, 0, 1, 3), similarity.permute(2, 0, 1, 3), _gram(texts)
+            regions = self._ask(images, texts, dots, self.pool_regions).transposed()
+        if gram is not None:
+            dots = affinity.permute(0, 2, 3, 1), similarity.permute(0, 2, 3, 1), gram
+            words = self._ask(texts, images, dots, self.pool_words)
+        steps = [_mixed(self.local_share, regions.local, words.local)]
+        if self.level != "local_local":
+            steps.append(_mixed(self.global_share, regions.found, words.found))
+        if self.level == "global_global":
+            image = images.whole[:, None] if images.whole is not None else regions.whole
+            text = texts.whole[None] if texts.whole is not None else words.whole
+            steps.append(_cosine(image, text))
+        return steps
+
+    def _ask(
+        self, asking: Side, asked: Side, dots: tuple[Tensor, Tensor, Tensor], row: Tensor | None
+    ) -> Asked:
+        """One side's messages from the other, and what it makes of them.
+
+        dots: affinity and similarity, (items asked, items asking, fragments asking, those asked);
+              and the Gram matrices of the items asked
+        """
+        affinity, similarity, gram = dots
+        mask, sources = asking.keys.mask, asked.fragments.embeddings
+        weights = attention_weights(affinity, mask, asked.keys.mask[:, None], self.attention)
+        local = masked_mean(attended_cosine(weights, similarity, gram[:, None]), mask)
+        if row is None:
+            return Asked(local)
+        own, own_gates = asking.fragments.embeddings, _embeddings(asking.own_gates)
+        context = gated_pooling(
+            weights, own, own_gates, sources, _embeddings(asked.gates), row, mask
+        )
+        # Here the vector found is formed: one a pair costs no more than its dot products would.
+        logits = self.global_sharpness * l2_normalize(context) @ sources.mT
+        found = logits.masked_fill(~asked.keys.mask[:, None], -torch.inf).softmax(dim=-1) @ sources
+        return Asked(local, _cosine(context, found), context + found)
+
+    def _check(self, images: Side, texts: Side) -> None:
+        """Refuse sides that were encoded for another direction or level."""
+        gated, last = self.level != "local_local", self.level == "global_global"
+        for side, asks, answers in (
+            (images, self.regions_ask, self.words_ask),
+            (texts, self.words_ask, self.regions_ask),
+        ):
+            parts = (side.own_gates, side.gates, side.whole)
+            wanted = [asks and gated, answers and gated, last and not asks]
+            if [part is not None for part in parts] != wanted:
+                raise InputError(
+                    "The images or the texts were encoded for another direction or level than the "
+                    f"aligner's, {self.direction} and {self.level}. Give image_encoder, "
+                    "text_encoder and aligner the same direction and level."
+                )
+
+
+def _row(dim: int) -> nn.Parameter:
+    """A row that scores blended fragments for pooling, Xavier uniform."""
+    bound = math.sqrt(6 / (1 + dim))
+    return nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
+
+
+def _mixed(share: float, regions: Tensor | None, words: Tensor | None) -> Tensor:
+    """Both sides' parts of a step by the regions' share, or the part of the only side that asks."""
+    if regions is not None and words is not None:
+        return share * regions + (1 - share) * words
+    alone = words if regions is None else regions
+    assert alone is not None  # one of them asks
+    return alone
+
+
+def _cosine(left: Tensor | None, right: Tensor | None) -> Tensor:
+    """Along the last axis, which the result lacks."""
+    assert left is not None  # what a step needs was made in the step before
+    assert right is not None
+    return cosine_similarity(left, right, dim=-1)
+
+
+def _embeddings(part: Fragments | None) -> Tensor:
+    assert part is not None  # `_check` has seen it
+    return part.embeddings
+
+
+def _dot_products(images: Fragments, texts: Fragments) -> Tensor:
+    """(images, regions, texts, words)."""
+    products = images.embeddings.flatten(0, 1) @ texts.embeddings.flatten(0, 1).T
+    return products.view(*images.mask.shape, *texts.mask.shape)
+
+
+def _gram(side: Side) -> Tensor:
+    """Dot products of an item's fragments with one another: (items, fragments, fragments)."""
+    return side.fragments.embeddings @ side.fragments.embeddings.mT
+
+
+def _by_length(texts: Side) -> tuple[Tensor, list[Side]]:
+    """Texts of one length at a time, without padding, and where in these each text stands."""
+    lengths = texts.keys.mask.sum(dim=1)
+    groups = [(n, (lengths == n).nonzero()[:, 0]) for n in sorted(set(lengths.tolist()))]
+    order = torch.cat([rows for _, rows in groups])
+    return order.argsort(), [_cut(texts[rows], n) for n, rows in groups]
+
+
+def _cut(side: Side, longest: int) -> Side:
+    """The first fragments of each item, in float32 at least."""
+    parts: dict[str, Any] = {
+        name: Fragments(in_full(part.embeddings[:, :longest]), part.mask[:, :longest])
+        if isinstance(part, Fragments)
+        else part
+        for name, part in vars(side).items()
+    }
+    return Side(**parts)
