@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments
+from zoo.cards import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
 from zoo.model import MatchingModel
 from zoo_mssan.margins import AdaptiveMarginLoss
-from zoo_mssan.model import Fusion, Item, RegionEncoder, SymmetricAligner
+from zoo_mssan.mffm import Fusion
+from zoo_mssan.model import Item, RegionEncoder, SymmetricAligner
 
 FEATURES, DIM = 6, 8
 CAPTIONS = ["a dog runs", "two children play in the cold water", "grass", "a red bicycle"]
@@ -362,3 +364,31 @@ def score_two_fusions() -> Tensor:
     """Scores where the encoders do not agree on what is compared."""
     ours, theirs = make_model({"fusion": "fused"}), make_model({"fusion": "both"})
     return ours.score(ours.encode_images(regions(2)), theirs.encode_texts(CAPTIONS))
+
+
+# ----------------------------------------------------------------------------------------- recipes
+
+RECIPES = ["mssan-coco", "mssan-f30k"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_card_claims_a_result_of_the_paper(name):
+    """None was found, and what is built here is not the authors' model; the card says so."""
+    card = shipped_registry().find(name)
+
+    assert card.results.paper == ()
+    assert "reconstruction from the abstract" in card.title
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_s_margins_wait_out_its_first_epoch(name):
+    """The loss can be built, and has the attribute that the warm-up sets."""
+    pytest.importorskip("mmengine", reason="recipes are read with the extra train")
+    from zoo.training.recipe import read_recipe
+
+    recipe = read_recipe(name)
+    loss = build("loss", recipe["loss"])
+
+    assert recipe["warm_up"] == {"epochs": 1, "frozen": True}
+    assert loss.frozen is False
+    assert loss.margins.tolist() == pytest.approx([0.2, 0.2])
