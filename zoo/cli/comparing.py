@@ -148,9 +148,10 @@ def render(command: str, file: Path) -> str:
     parser.add_argument("places", nargs="*")
     parser.add_argument("--dataset")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--ablation", type=lambda path: _above(file, path))
+    parser.add_argument("--ablation")
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args(shlex.split(command)[2:])
+    given.ablation = given.ablation and _above(file, given.ablation)
     given.places = [str(_above(file, place)) if "/" in place else place for place in given.places]
     return Request(**vars(given)).markdown()
 

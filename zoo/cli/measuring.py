@@ -61,11 +61,12 @@ def evaluate(
 
     if json_file is not None:
         check_writable(json_file, "--json")
+    folder = model_folder(model)
     if save_results:
-        check_writable(model_folder(model), "MODEL", "folder")
+        check_writable(folder, "MODEL", "folder")
     if into is not None:
         check_writable(model_folder(into), "--into", "folder")
-        _check_alike(model_folder(model), model_folder(into))
+        _check_alike(folder, model_folder(into))
     dataset = open_dataset(data, split, features=features)
     loaded = load_model(model, device)
     with progress() as advance:
@@ -73,8 +74,8 @@ def evaluate(
     name = loaded.config.name if loaded.config else model
     title = f"{name} on {evaluation.dataset} {evaluation.split}, {evaluation.protocol}"
     show(evaluation_table(title, evaluation.metrics), f"rsum {evaluation.metrics['rsum']:.2f}")
-    record = _record(name, model_folder(model), evaluation, context.obj.arguments)
-    places = [model_folder(model)] if save_results else []
+    record = _record(name, folder, evaluation, context.obj.arguments)
+    places = [folder] if save_results else []
     places += [model_folder(into)] if into is not None else []
     if json_file is not None:
         _write(json_file, record)
