@@ -564,3 +564,18 @@ def test_a_terminal_shows_a_bar(run, tmp_path):
     assert "epoch 4/4 loss" in said
     assert "dev rsum" in said
     assert "left" not in said
+
+
+def test_the_average_leaves_what_does_not_learn_as_it_is():
+    """Bit for bit: a fixed extractor's fingerprint is that of its weights, signs of zeros too."""
+    module = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.BatchNorm1d(1))
+    module[0].requires_grad_(False)
+    torch.nn.init.constant_(module[0].weight, -0.0)
+    average = Average(module, momentum=0.99)
+    module[1].running_mean.fill_(3)
+
+    for _ in range(3):
+        average.update()
+
+    assert average.tensors["0.weight"].signbit().all()
+    assert average.tensors["1.running_mean"] == 3

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 
 class Average:
-    """Exponential mean of a module's parameters and buffers.
+    """Exponential mean of what learns in a module.
 
     Each update moves the mean by 1 - min(momentum, (1 + n) / (10 + n)) towards the weights, n the
-    updates so far, so that the first weights are soon forgotten. What is not floating point is
-    copied.
+    updates so far, so that the first weights are soon forgotten. All else, parameters that are
+    fixed and buffers, is copied: a mean of equal numbers may differ in its bits (-0 becomes 0).
     """
 
     def __init__(self, module: nn.Module, momentum: float) -> None:
         self.module, self.momentum, self.updates = module, momentum, 0
+        self.learning = {name for name, one in module.named_parameters() if one.requires_grad}
         self.tensors = {name: one.detach().clone() for name, one in module.state_dict().items()}
 
     @torch.no_grad()
@@ -27,7 +28,7 @@ class Average:
         momentum = min(self.momentum, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for name, now in self.module.state_dict().items():
-            if now.is_floating_point():
+            if name in self.learning:
                 self.tensors[name].lerp_(now, 1 - momentum)
             else:
                 self.tensors[name].copy_(now)
