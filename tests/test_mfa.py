@@ -17,14 +17,9 @@ from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
 from zoo.ops import l2_normalize
 from zoo_mfa.dependencies import ParsedCaption
-from zoo_mfa.model import (
-    SCALES,
-    MultiScale,
-    MultiScaleAligner,
-    PhraseEncoder,
-    RegionEncoder,
-)
+from zoo_mfa.model import MultiScaleAligner, PhraseEncoder, RegionEncoder
 from zoo_mfa.phrases import chunk
+from zoo_mfa.scales import SCALES, MultiScale
 
 FEATURES, DIM = 10, 12
 CAPTIONS = [

@@ -14,39 +14,22 @@ side, so both sides are encoded once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from zoo.batch import Batch, Fragments, Regions, Tokens
+from zoo.batch import Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions, unit_fragments
 from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import Attention, soft_alignment
 from zoo.ops import masked_mean
-from zoo.options import check_choice, check_positive
+from zoo.options import check_positive
 
 from .prepared import PhrasedTokens, Phrases, read_phrases
-
-SCALES = ("words", "phrases", "relations")
-
-
-@dataclass(frozen=True)
-class MultiScale(Batch):
-    """The fragments of an image or a text at each scale; None where a scale is off.
-
-    words:     each word, and the regions as words see them
-    phrases:   each object with its attributes, and the regions in the light of the others
-    relations: each phrase with those that it is related to, and the regions once more
-    """
-
-    words: Fragments | None = None
-    phrases: Fragments | None = None
-    relations: Fragments | None = None
-
+from .scales import SCALES, MultiScale, checked_scales, needs_phrases
 
 # ------------------------------------------------------------------------------------------ images
 
@@ -187,10 +170,8 @@ def attended(logits: Tensor, values: Tensor, groups: Tensor) -> Tensor:
     logits: (values,), and values: (values, dim), for the places where `groups` is True, in order
     """
     text, group, _ = groups.nonzero(as_tuple=True)
-    table = logits.new_full(groups.shape, -torch.inf).index_put(
-        groups.nonzero(as_tuple=True), logits
-    )
-    # A group without values would be NaN; it is padding, and yields 0.
+    table = logits.new_full(groups.shape, -torch.inf).masked_scatter(groups, logits)
+    # A softmax of nothing would be NaN; a group without values is padding, and its sum is 0.
     weights = table.masked_fill(~groups.any(dim=-1, keepdim=True), 0).softmax(dim=-1)[groups]
     sums = values.new_zeros(*groups.shape[:2], values.shape[-1])
     return sums.index_put((text, group), weights[:, None] * values, accumulate=True)
@@ -285,7 +266,7 @@ class MultiScaleAligner(Aligner[MultiScale, MultiScale]):
 
     def forward(self, images: MultiScale, texts: MultiScale) -> Similarity:
         levels = {
-            scale: self._level(scale, at(scale, images), at(scale, texts)) for scale in self.weights
+            scale: self._level(scale, images.at(scale), texts.at(scale)) for scale in self.weights
         }
         weighted = [weight * levels[scale] for scale, weight in self.weights.items()]
         return Similarity(torch.stack(weighted).sum(dim=0), levels)
@@ -307,28 +288,3 @@ class MultiScaleAligner(Aligner[MultiScale, MultiScale]):
         similarity = torch.einsum("twd,ird->itwr", words.embeddings, regions.embeddings)
         real = words.mask[None, :, :, None] & regions.mask[:, None, None, :]
         return similarity.masked_fill(~real, -torch.inf)
-
-
-def at(scale: str, encoding: MultiScale) -> Fragments:
-    """The fragments at a scale. Raises `InputError` where the encoder left it out."""
-    fragments: Fragments | None = getattr(encoding, scale)
-    if fragments is None:
-        raise InputError(
-            f"The aligner weighs {scale}, and an encoder left them out. "
-            "Add the scale to both encoders' scales, or take it out of the aligner's weights."
-        )
-    return fragments
-
-
-def checked_scales(scales: Sequence[str]) -> tuple[str, ...]:
-    """The scales in their order. Raises `InputError` for none, and for an unknown one."""
-    for scale in scales:
-        check_choice("A scale", scale, SCALES)
-    if not scales:
-        raise InputError(f"There are no scales. Use at least one of {', '.join(SCALES)}.")
-    return tuple(scale for scale in SCALES if scale in scales)
-
-
-def needs_phrases(scales: Sequence[str]) -> bool:
-    """Relations are between phrases, so they need those too."""
-    return "phrases" in scales or "relations" in scales
