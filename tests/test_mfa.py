@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments, Regions
+from zoo.cards import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
@@ -539,3 +540,42 @@ def test_odd_text_is_encoded(caption):
     for scale in SCALES:
         fragments: Tensor = getattr(texts, scale).embeddings
         assert_close(fragments.norm(dim=-1), torch.ones(fragments.shape[:2]).double())
+
+
+# ---------------------------------------------------------------------------------- recipes, cards
+
+MODELS = {
+    "mfa-coco": {"rate": 5e-4, "epochs": 20, "falls": [10]},
+    "mfa-f30k": {"rate": 2e-4, "epochs": 30, "falls": [15]},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_card_claims_a_result_of_the_paper(name):
+    """None was found, and what is built here is not the authors' model; the card says so."""
+    card = shipped_registry().find(name)
+
+    assert card.results.paper == ()
+    assert card.status == "unpublished"
+    assert "reconstruction from the abstract" in card.title
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_recipe_trains_the_model_that_the_registry_lists(name):
+    """One name for card and recipe, the same parts in both, and the settings of section 5."""
+    pytest.importorskip("mmengine", reason="recipes are read with the extra train")
+    from zoo.training.recipe import read_recipe
+
+    recipe, card = read_recipe(name), shipped_registry().find(name)
+    wanted = MODELS[name]
+
+    assert card.recipe == recipe["name"] == name
+    assert {part: recipe["model"][part] for part in card.config} == card.config
+    assert recipe["loss"]["type"] == "triplet"
+    assert build("loss", recipe["loss"]).margin == 0.2
+    assert recipe["optim_wrapper"]["optimizer"] == {"type": "Adam", "lr": wanted["rate"]}
+    assert recipe["train_cfg"]["max_epochs"] == wanted["epochs"]
+    assert recipe["param_scheduler"][0]["milestones"] == wanted["falls"]
+    for part in ("image_encoder", "text_encoder", "aligner"):
+        files = {"vocab.json": Vocabulary.build(CAPTIONS, 1).to_json()}
+        assert build(part, card.config[part], files)
