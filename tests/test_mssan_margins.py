@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -122,8 +123,21 @@ def test_the_base_follows_the_gap_by_hand():
 
     assert_close(loss.margins, 0.27 + 0.2 * GAPS)
     assert_close(first, TripletLoss(0.3)(Similarity(SCORES), diagonal(3)))
-    loss(encoded(SCORES), diagonal(3))
-    assert_close(loss.margins, 0.9 * (0.27 + 0.2 * GAPS) + 0.2 * GAPS)
+    second = loss(encoded(SCORES), diagonal(3))
+    # Three matches are within the margin of their image's row, two of their text's column.
+    margins = 0.27 + 0.2 * GAPS
+    assert_close(second, 3 * margins[0] + 2 * margins[1] + 0.05 + 0.25)
+    assert_close(loss.margins, 0.9 * margins + 0.2 * GAPS)
+
+
+def test_the_hardest_negative_is_the_one_that_scores_best():
+    """Not the one with the largest hinge: text 2 is closer to the match, and scores less."""
+    scores = torch.tensor([[0.5, 0.45, 0.4], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
+    wholes = torch.eye(2)[[0, 1, 0]]
+    sides = [replace(item(3), whole=wholes) for _ in range(2)]
+    loss = AdaptiveMarginLoss()(Similarity(scores, {}, *sides), diagonal(3))
+
+    assert loss.item() == pytest.approx(0.2 + 0.45 - 0.5)
 
 
 def test_the_base_stays_within_its_limits():
