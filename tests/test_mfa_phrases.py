@@ -136,7 +136,8 @@ def test_known_errors_are_those_that_the_readme_lists(caption):
     readme = (ROOT / "plugins" / "zoo_mfa" / "README.md").read_text()
 
     assert written(words, chunk(words)) == KNOWN_ERRORS[caption]
-    assert f"| {caption} | {KNOWN_ERRORS[caption]} |" in readme
+    row = f"| {caption} | {KNOWN_ERRORS[caption]} |".replace("] | [", r"] \| [")
+    assert row in readme
 
 
 def test_the_captions_are_real(shared_data):
