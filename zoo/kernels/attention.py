@@ -51,10 +51,9 @@ def attention_weights(
     The masks are broadcast against the logits. Each item has at least one real source: over these
     the weights of a query sum to 1, those of a padded query too. In float32 at least.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        real = in_full(logits).masked_fill(~queries[..., None], 0)
-        single = (queries.sum(dim=-1) == 1)[..., None, None] if attention.spare_single else None
-        return weigh(real, ~sources[..., None, :], attention, single, sources_axis=-1)
+    real = in_full(logits).masked_fill(~queries[..., None], 0)
+    single = (queries.sum(dim=-1) == 1)[..., None, None] if attention.spare_single else None
+    return weigh(real, ~sources[..., None, :], attention, single, sources_axis=-1)
 
 
 def weigh(
