@@ -9,7 +9,7 @@ beside this file lists what the paper leaves open (INFERRED) and where we depart
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from zoo.kernels.soft_alignment import attention_weights
 from zoo.ops import l2_normalize
 from zoo.options import check_choice
 
+from .evidence import squared_differences
 from .heads import AttentionFiltration, GraphReasoning
 from .refinement import (
     ATTENTION,
@@ -59,6 +60,7 @@ WORDS = 256
 """Words of a block of texts, the padding among them."""
 
 BatchT = TypeVar("BatchT", bound=Batch)
+ResultT = TypeVar("ResultT")
 
 
 # ------------------------------------------------------------------------------------------ images
@@ -459,7 +461,7 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
             block = cut(texts[rows], longest)
             size = max(1, cells // (2 * len(rows) * longest * images.whole.shape[1]))
             parts = images.split(size)
-            columns.append(torch.cat([self._block(part, block, first) for part in parts]))
+            columns.append(torch.cat([self._scores(part, block, first) for part in parts]))
             order.append(rows)
         return Similarity(torch.cat(columns, dim=1)[:, torch.cat(order).argsort()])
 
@@ -479,22 +481,18 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         real = texts.words.mask[None, :, :, None] & images.regions.mask[:, None, None]
         return similarity.masked_fill(~real, -torch.inf)
 
-    def _block(
-        self, images: RefinedImage, texts: RefinedText | HalfReadText, first: Context | None
-    ) -> Tensor:
-        if not torch.is_grad_enabled():
-            return self._scores(images, texts, first)
-        scores: Tensor = checkpoint(self._scores, images, texts, first, use_reentrant=False)
-        return scores
-
     def _scores(
         self, images: RefinedImage, texts: RefinedText | HalfReadText, first: Context | None
     ) -> Tensor:
         """Scores of a block: (images, texts)."""
         tokens, wholes, mask = self._refined(first or images.context, texts)
         local = self._local(images, tokens, mask)
-        whole = l2_normalize(self.whole((images.whole[:, None] - wholes).square()))
-        nodes = torch.cat([whole[:, :, None], local], dim=2)
+        return recomputed(self._fused, images.whole, wholes, local, mask)
+
+    def _fused(self, images: Tensor, texts: Tensor, local: Tensor, mask: Tensor) -> Tensor:
+        """Wholes (images, dim) and (images or 1, texts, dim), and words' vectors, as scores."""
+        whole = l2_normalize(self.whole((images[:, None] - texts).square()))
+        nodes = torch.cat([whole[:, :, None], l2_normalize(local)], dim=2)
         found = in_full(self.head(nodes, pad(mask, (1, 0), value=True)))
         # Not a call of the layer: under autocast that would round the scores to half precision.
         return ((found * self.score.weight[0]).sum(dim=-1) + self.score.bias).sigmoid()
@@ -506,7 +504,8 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         if isinstance(texts, HalfReadText):
             assert self.expanded is not None
             assert context is not None
-            return *self.expanded(context, texts), both(texts.words, texts.words).mask
+            mask = both(texts.words, texts.words).mask
+            return *recomputed(self.expanded, context, texts), mask
         tokens = both(texts.words, texts.expanded)
         return tokens.embeddings[None], texts.whole[None], tokens.mask
 
@@ -519,8 +518,18 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         if images.relevance is not None:
             relevance = images.relevance.embeddings.mT.flatten(1)
             weights = reweighted(weights, relevance[:, None, None])
-        seen = l2_normalize(weights.flatten(1, 2) @ regions.embeddings)
-        return l2_normalize(self.local((seen - flat).square())).view(len(images), *mask.shape, -1)
+        vectors = squared_differences(
+            weights.flatten(1, 2), regions.embeddings, flat, self.local.weight, self.local.bias
+        )
+        return vectors.view(len(images), *mask.shape, -1)
+
+
+def recomputed(function: Callable[..., ResultT], *inputs: Any) -> ResultT:
+    """What the function yields; in training it is computed again for its gradient, not kept."""
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    result: ResultT = checkpoint(function, *inputs, use_reentrant=False)
+    return result
 
 
 def both(first: Fragments, second: Fragments | None) -> Fragments:
