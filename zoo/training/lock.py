@@ -19,6 +19,7 @@ def held(lock: Path, busy: str = "", *, wait: bool = False) -> Iterator[None]:
 
     The lock belongs to the process: it ends with it, however it ends. A process must not hold the
     same file twice, for the system would let it, and would free both when the first is left.
+    Raises `DataError` where the file system has no locks.
     """
     import fcntl
 
@@ -26,6 +27,11 @@ def held(lock: Path, busy: str = "", *, wait: bool = False) -> Iterator[None]:
     with lock.open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             raise BusyError(busy) from error
+        except OSError as error:
+            raise DataError(
+                f"{lock} cannot be locked ({error.strerror}). Choose a --work-dir on a file system "
+                "that has locks, such as a local disk."
+            ) from error
         yield
