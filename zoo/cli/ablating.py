@@ -109,7 +109,7 @@ def _list_trials(ablation: Ablation) -> None:
         (
             trial.row,
             str(trial.seed),
-            ", ".join(f"{key}={value}" for key, value in trial.overrides.items()),
+            trial.words,
             trial.folder.state(),
         )
         for trial in ablation.trials

@@ -10,7 +10,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,43 +25,16 @@ from ..spelling import nearest
 from ..version import __version__
 from ..weights import load_folder
 from .ablation_record import AblationRecord
-from .building import build_from
-from .hooks import WarmUpHook
 from .lock import BusyError, held
 from .overrides import parse
-from .recipe import Recipe, read_recipe
+from .recipe import read_recipe
 from .run_folder import RunFolder, now, this_command
 from .session import data_prints, default_device, open_data, open_split, train
 from .settings import FULL
+from .trial import Trial
 
 PATIENCE = 5.0
 """Seconds between two looks at runs that other processes hold."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One run of the ablation: a row with a seed.
-
-    overrides: those of the row
-    settings:  all that is set beside the recipe's file: the user's, the row's, the seed
-    """
-
-    row: str
-    seed: int
-    overrides: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    recipe: Recipe
-    folder: RunFolder
-
-    @property
-    def name(self) -> str:
-        """As its folder is called."""
-        return f"{self.row}/seed-{self.seed}"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that trains or measures it."""
-        return self.folder.path.with_name(f".seed-{self.seed}.lock")
 
 
 class Ablation:
@@ -139,7 +111,7 @@ class Ablation:
         return True
 
     def _complete(self, trial: Trial) -> None:
-        self._say(f"{trial.name} ({_words(trial.overrides)})")
+        self._say(f"{trial.name} ({trial.words})")
         try:
             model = train(
                 trial.recipe.path,
@@ -157,7 +129,7 @@ class Ablation:
             raise
         except (ZooError, RuntimeError) as error:
             self._say(f"{trial.name} failed: {error}")
-            self.record.fail({**_identity(trial), "error": str(error), "date": now()})
+            self.record.fail({**trial.identity, "error": str(error), "date": now()})
 
     def _measure(self, trial: Trial, folder: Path, split: str) -> dict[str, Any]:
         """The row of results.json."""
@@ -166,7 +138,7 @@ class Ablation:
         began = trial.folder.record() or {}
         seconds = began.get("training_seconds")
         return {
-            **_identity(trial),
+            **trial.identity,
             **measured.to_json(),
             "epoch": began.get("best", {}).get("epoch"),
             "training_seconds": None if seconds is None else round(seconds, 1),
@@ -218,30 +190,7 @@ class Ablation:
                 trial.folder.check_same(record, trial.recipe, prints)
             if trial.row not in checked:
                 checked.add(trial.row)
-                _build(trial, training, self.data)
+                trial.check_builds(training, self.data)
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _build(trial: Trial, training: Dataset, data: Path) -> None:
-    """Raise `InputError`, with the row's name, where its model or loss cannot be built."""
-    try:
-        _, loss = build_from(trial.recipe, training, data)
-        if trial.recipe["warm_up"]:
-            WarmUpHook(loss, **trial.recipe["warm_up"])
-    except InputError as error:
-        raise InputError(f"Ablation {trial.row!r}: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"Ablation {trial.row!r}: its model cannot be built ({type(error).__name__}: {error}). "
-            f"Correct {_words(trial.overrides)}."
-        ) from error
-
-
-def _identity(trial: Trial) -> dict[str, Any]:
-    return {"row": trial.row, "seed": trial.seed, "overrides": dict(trial.overrides)}
-
-
-def _words(overrides: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in overrides.items()) or "as it is"
