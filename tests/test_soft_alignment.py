@@ -130,6 +130,28 @@ def test_a_single_query_keeps_its_raw_logits_only_where_spared():
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
+def test_items_with_a_single_fragment_align_as_the_form_says(form):
+    """On either side, in the company of longer items, whether spared or not."""
+    mask = torch.tensor([[True, True, True], [False, True, False], [True, False, False]])
+    queries, sources = unit(mask), unit(mask)
+    with torch.no_grad():
+        queries.embeddings[1:] *= torch.tensor([-1.0, 1.0])[:, None, None]
+
+    found, expected = both_ways(queries, sources, form)
+
+    assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_small_logits_are_normalized_as_large_ones():
+    """Only those of the size of the 1e-8 beside the norm are not; their squares are below eps."""
+    logits, here = torch.randn(3, 4), torch.ones(4, dtype=torch.bool)
+
+    small = attention_weights(1e-5 * logits, here[:3], here, SCAN)
+
+    assert_close(small, attention_weights(logits, here[:3], here, SCAN), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
 def test_weights_ignore_padding(form):
     """They equal those of the real fragments alone; padded sources get 0, padded queries shares."""
     queries, sources = random_mask(4, 6), random_mask(3, 5)[:, None]
