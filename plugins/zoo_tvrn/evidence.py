@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 CELLS = 2**18
 """Numbers in a block of vectors on a CPU: 1 MiB in float32."""
@@ -33,13 +33,14 @@ def squared_differences(
 
     Under autocast the matrix products are in its precision and the rest is not.
     """
-    result: Tensor = _SquaredDifferences.apply(weights, regions, words, matrix, bias)  # type: ignore[no-untyped-call]
+    apply: Any = _SquaredDifferences.apply
+    result: Tensor = apply(weights, regions, words, matrix, bias)
     return result
 
 
 class _SquaredDifferences(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, weights: Tensor, regions: Tensor, words: Tensor, matrix: Tensor, bias: Tensor
     ) -> Tensor:
         ctx.save_for_backward(weights, regions, words, matrix)
@@ -55,7 +56,7 @@ class _SquaredDifferences(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         weights, regions, words, matrix = ctx.saved_tensors
         d_weights, d_regions = torch.empty_like(weights), torch.empty_like(regions)
         d_words, d_matrix = torch.zeros_like(words), torch.zeros_like(matrix)
