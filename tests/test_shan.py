@@ -18,7 +18,8 @@ from zoo.model import MatchingModel
 from zoo.ops import l2_normalize
 from zoo_shan import gated_pooling as pooling
 from zoo_shan.gated_pooling import gated_pooling
-from zoo_shan.model import DIRECTIONS, LEVELS, Side, SideProjections, StepwiseAligner
+from zoo_shan.model import StepwiseAligner
+from zoo_shan.side import DIRECTIONS, LEVELS, Side, SideProjections
 
 FEATURES, DIM = 6, 8
 CAPTIONS = ["a dog runs", "two children play in the cold water", "grass", "a red bicycle"]

@@ -106,7 +106,7 @@ class _GatedPooling(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs = _Inputs(*ctx.saved_tensors)
-        gradients = _Inputs(*map(torch.zeros_like, inputs))
+        gradients = _Inputs(torch.empty_like(inputs.weights), *map(torch.zeros_like, inputs[1:]))
         buffers = inputs.buffers()
         for s, q in inputs.chunks():
             _accumulate(gradient[s, q], inputs.chunk(s, q), gradients.chunk(s, q), buffers)

@@ -8,100 +8,33 @@ A pair is compared in three steps, each of which goes on from the messages of th
 3. global-global  each side's context and what it found there are added, and the sums compared
 
 The score is the sum of the steps. No code was released; what the paper leaves open is marked
-INFERRED here, with our reason, and listed in README.md beside this file.
+INFERRED, with our reason, and listed in README.md beside this file.
 
 All of this depends on the pair, so it is computed in a form that is exactly equal but factorised:
-cosines with messages come from Gram matrices, and gates from halves that each side computes once.
+cosines with messages come from Gram matrices, gates from halves that each side computes once
+(`side.py`), and what is left, a gate for each pair, fragment and dimension, in `gated_pooling.py`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from zoo.batch import Batch, Fragments, Regions, Tokens
+from zoo.batch import Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
-from zoo.kernels.packing import in_full
 from zoo.kernels.soft_alignment import Attention, attended_cosine, attention_weights
 from zoo.ops import l2_normalize, masked_mean
 from zoo.options import check_choice, check_positive, check_share
 
 from .gated_pooling import gated_pooling
-
-LEVELS = ("local_local", "global_local", "global_global")
-DIRECTIONS = ("both", "i2t", "t2i")
-GATES = ("vector", "scalar")
-
-
-@dataclass(frozen=True)
-class Side(Batch):
-    """Items of one side, with all that a score needs of this side alone; None where it needs none.
-
-    fragments: regions or words, of unit length
-    keys:      what attention compares: P = V Wa^T, Q = T Wb^T
-    own_gates: this side's half of its own gates, before the sigmoid
-    gates:     this side's half of the other side's gates, which go with the messages
-    whole:     (items, dim), the mean fragment, which stands for a side that asks nothing
-    """
-
-    fragments: Fragments
-    keys: Fragments
-    own_gates: Fragments | None = None
-    gates: Fragments | None = None
-    whole: Tensor | None = None
-
-
-class SideProjections(nn.Module):
-    """From unit fragments to a `Side`.
-
-    The gate of a region reads the region beside its message, sigmoid(Wg [v ; t*] + bg). Since the
-    message is a mean of words, Wg is kept as two halves, one with the regions and one with the
-    words; likewise the gate of a word.
-
-    direction, level: as the aligner's; what they do not use is not built
-    asking:  the direction in which this side alone asks the other one ("i2t" for regions)
-    gate:    INFERRED: "vector", since fragment and message are fused number by number; "scalar",
-             one gate a fragment, is the other reading of Eq 8
-    """
-
-    def __init__(self, dim: int, asking: str, direction: str, level: str, gate: str) -> None:
-        super().__init__()
-        check_choice("direction", direction, DIRECTIONS)
-        check_choice("level", level, LEVELS)
-        check_choice("gate", gate, GATES)
-        asks, answers = direction in ("both", asking), direction != asking
-        gates, gated = (dim if gate == "vector" else 1), level != "local_local"
-        self.averaged = level == "global_global" and not asks
-        # INFERRED: no bias, as Eq 3 has none; nor are the keys brought to unit length.
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.own_gate = nn.Linear(dim, gates) if asks and gated else None
-        self.gate = nn.Linear(dim, gates, bias=False) if answers and gated else None
-        # INFERRED: every matrix starts Xavier uniform, a gate's as the whole of its two halves.
-        nn.init.xavier_uniform_(self.key.weight)
-        bound = math.sqrt(6 / (gates + 2 * dim))
-        for half in (self.own_gate, self.gate):
-            if half is not None:
-                nn.init.uniform_(half.weight, -bound, bound)
-        if self.own_gate is not None:
-            nn.init.zeros_(self.own_gate.bias)
-
-    def forward(self, fragments: Fragments) -> Side:
-        units, mask = fragments.embeddings, fragments.mask
-        return Side(
-            fragments,
-            Fragments(self.key(units), mask),
-            Fragments(self.own_gate(units), mask) if self.own_gate is not None else None,
-            Fragments(self.gate(units), mask) if self.gate is not None else None,
-            masked_mean(units.mT, mask[:, None]) if self.averaged else None,
-        )
+from .side import DIRECTIONS, LEVELS, Side, SideProjections, blocks_of_lengths, by_length
 
 
 class RegionEncoder(ReadsRegions[Side]):
@@ -231,8 +164,8 @@ class StepwiseAligner(Aligner[Side, Side]):
     def forward(self, images: Side, texts: Side) -> Similarity:
         self._check(images, texts)
         with torch.autocast(images.keys.mask.device.type, enabled=False):
-            images = _cut(images, images.keys.mask.shape[1])
-            places, blocks = _by_length(texts)
+            (images,) = blocks_of_lengths(images, [len(images)], [images.keys.mask.shape[1]])
+            places, blocks = by_length(texts)
             gram = _gram(images) if self.words_ask else None
             parts = [self._steps(images, gram, block) for block in blocks]
         steps = [torch.cat(step, dim=1)[:, places] for step in zip(*parts, strict=True)]
@@ -341,24 +274,8 @@ def _dot_products(images: Fragments, texts: Fragments) -> Tensor:
 
 
 def _gram(side: Side) -> Tensor:
-    """Dot products of an item's fragments with one another: (items, fragments, fragments)."""
+    """Dot products of an item's fragments with one another: (items, fragments, fragments).
+
+    Made here, since an item that is encoded beside a larger one would have a larger matrix.
+    """
     return side.fragments.embeddings @ side.fragments.embeddings.mT
-
-
-def _by_length(texts: Side) -> tuple[Tensor, list[Side]]:
-    """Texts of one length at a time, without padding, and where in these each text stands."""
-    lengths = texts.keys.mask.sum(dim=1)
-    groups = [(n, (lengths == n).nonzero()[:, 0]) for n in sorted(set(lengths.tolist()))]
-    order = torch.cat([rows for _, rows in groups])
-    return order.argsort(), [_cut(texts[rows], n) for n, rows in groups]
-
-
-def _cut(side: Side, longest: int) -> Side:
-    """The first fragments of each item, in float32 at least."""
-    parts: dict[str, Any] = {
-        name: Fragments(in_full(part.embeddings[:, :longest]), part.mask[:, :longest])
-        if isinstance(part, Fragments)
-        else part
-        for name, part in vars(side).items()
-    }
-    return Side(**parts)
