@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments
+from zoo.cards import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
 from zoo.model import MatchingModel
 from zoo.ops import l2_normalize
+from zoo.training.recipe import read_recipe
 from zoo_shan import gated_pooling as pooling
 from zoo_shan.gated_pooling import gated_pooling
 from zoo_shan.model import StepwiseAligner
@@ -352,3 +354,49 @@ def test_wrong_options_are_refused(options, said):
         make_model(**options)
 
     assert str(caught.value) == said
+
+
+# ----------------------------------------------------------------------------------------- recipes
+
+RECIPES = [
+    f"shan-{dataset}{variant}"
+    for dataset in ("f30k", "coco")
+    for variant in ("", ".bigru_butd_i2t", ".bigru_butd_t2i")
+]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_the_model_that_the_registry_lists(name):
+    """One name for card and recipe, and the same parts in both, all of one direction."""
+    recipe, card = read_recipe(name), shipped_registry().find(name)
+
+    listed = {part: recipe["model"][part] for part in card.config}
+
+    assert card.recipe == recipe["name"] == name
+    assert listed == card.config
+    wanted = name.rpartition("_")[2] if "butd_" in name else "both"
+    assert {part["direction"] for part in listed.values()} == {wanted}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_the_settings_of_the_paper(name):
+    """Section 5 of the specification, as numbers."""
+    recipe = read_recipe(name)
+    loss = build("loss", recipe["loss"])
+
+    assert recipe["optim_wrapper"]["optimizer"] == {"type": "Adam", "lr": 2e-4}
+    assert recipe["optim_wrapper"]["clip_grad"] == {"max_norm": 2.0}
+    assert (recipe["data"]["batch_size"], recipe["train_cfg"]["max_epochs"]) == (128, 30)
+    assert recipe["param_scheduler"][0]["milestones"] == [15]
+    assert (loss.margin, loss.negatives, loss.reduction) == (0.2, "hardest", "sum")
+    assert recipe["warm_up"] is None
+
+
+def test_the_recipe_can_do_without_word_vectors():
+    """The two settings that its first lines and the refusal name."""
+    settings = ["initial_weights.text_encoder=None", "model.text_encoder.reader.fixed_dim=0"]
+
+    recipe = read_recipe("shan-f30k", settings)
+
+    assert recipe["initial_weights"]["text_encoder"] is None
+    assert recipe["model"]["text_encoder"]["reader"]["fixed_dim"] == 0

@@ -1,0 +1,3 @@
+_base_ = "_bigru.py"
+name = "shan-coco"
+vocabulary = dict(file="vocab/coco_precomp_vocab.json")
