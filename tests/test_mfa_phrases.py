@@ -262,6 +262,18 @@ def test_what_noise_leaves_out_vanishes():
 
 
 @pytest.mark.parametrize(
+    ("left", "members", "head"), [([0, 2, 3, 4], (1, 2, 3), 2), ([0, 2, 4], (1, 2), 2)]
+)
+def test_a_head_that_is_left_stays_and_a_lost_one_is_succeeded_by_the_last(left, members, head):
+    """A head need not be the last word of its phrase."""
+    position = {place: token for token, place in enumerate(left)}
+
+    parse = surviving(Parse((Phrase((2, 3, 4), 3),)), position, last=5)
+
+    assert parse.phrases == (Phrase(members, head),)
+
+
+@pytest.mark.parametrize(
     ("left", "phrase"), [([0, 4, 8, 10], (1, 2)), ([0, 10], (0, 1)), ([10], (0,))]
 )
 def test_without_a_phrase_all_words_are_one(left, phrase):
