@@ -375,7 +375,15 @@ def test_a_recipe_trains_the_model_that_the_registry_lists(name):
     assert card.recipe == recipe["name"] == name
     assert listed == card.config
     wanted = name.rpartition("_")[2] if "butd_" in name else "both"
-    assert {part["direction"] for part in listed.values()} == {wanted}
+    parts = ("image_encoder", "text_encoder", "aligner")
+    assert {listed[part]["direction"] for part in parts} == {wanted}
+
+
+def test_the_results_of_the_paper_are_those_that_it_prints():
+    """Rsums of its tables 1 and 2: full, I2T, T2I."""
+    printed = [shipped_registry().find(name).results.paper[0].rsum for name in RECIPES]
+
+    assert printed == [490.0, 470.6, 478.3, 519.8, 506.5, 513.8]
 
 
 @pytest.mark.parametrize("name", RECIPES)
