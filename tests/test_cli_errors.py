@@ -95,7 +95,7 @@ BROKEN = {
     ),
     "unknown component": (
         "evaluate {broken}/unknown_component --data {data}",
-        r"No aligner is called 'hard_aligment'\. Did you mean 'hard_alignment'\?",
+        r"No aligner is called 'hard_aligment'\. Did you mean 'hard_alignment'",
     ),
     "no vocabulary": (
         "evaluate {broken}/no_vocabulary --data {data}",

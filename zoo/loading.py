@@ -81,8 +81,8 @@ def list_models(pattern: str | Sequence[str] = "*", *, status: str | None = None
 
     `status` keeps only models of that status: planned, unpublished, bundled or published.
 
-    >>> list_models("chan-f*")
-    ['chan-f30k', 'chan-f30k.bert_butd', 'chan-f8k']
+    >>> list_models("chan-f3*")
+    ['chan-f30k', 'chan-f30k.bert_butd']
     """
     patterns = [pattern] if isinstance(pattern, str) else pattern
     return sorted(
