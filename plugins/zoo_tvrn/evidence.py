@@ -75,6 +75,7 @@ class _SquaredDifferences(torch.autograd.Function):
             along = (unit * change).sum(dim=-1, keepdim=True)
             along *= (length + 1e-8) / length
             change.addcmul_(unit, along, value=-1).div_(length + 1e-8)
+            change = change.to(ctx.low or change.dtype)
             d_weights[part] = _product(change, u.mT, ctx.low)
             d_regions[part] = _product(a.mT, change, ctx.low)
         return d_weights, d_regions, d_words, d_matrix, gradient.sum(dim=(0, 1))

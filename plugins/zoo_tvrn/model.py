@@ -384,7 +384,7 @@ class ExpandedReading(nn.Module):
         flat = weights.flatten(1, 2)
         square = (flat * (flat @ gram)).sum(dim=-1, keepdim=True)
         length = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
-        inputs = flat @ context.inputs.embeddings / (length + 1e-8) + self.bias
+        inputs = torch.baddbmm(self.bias, flat / (length + 1e-8), context.inputs.embeddings)
         return inputs.view(*weights.shape[:3], -1)
 
     def _step(self, inputs: Tensor, state: Tensor) -> Tensor:
