@@ -267,6 +267,15 @@ def test_what_noise_leaves_out_vanishes():
     assert surviving(PARSE, left, last=10) == Parse((Phrase((1,), 1), Phrase((4,), 4)))
 
 
+def test_relations_know_the_phrases_that_are_left_by_their_new_numbers():
+    """Here the first phrase is gone."""
+    left = {place: token for token, place in enumerate([0, 6, 7, 8, 9, 10])}
+
+    assert surviving(PARSE, left, last=10) == Parse(
+        (Phrase((1, 2), 2), Phrase((4,), 4)), (Relation(0, 1, (3,)),)
+    )
+
+
 @pytest.mark.parametrize(
     ("left", "members", "head"), [([0, 2, 3, 4], (1, 2, 3), 2), ([0, 2, 4], (1, 2), 2)]
 )
