@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+import zoo_tvrn.blocks
 import zoo_tvrn.evidence
-import zoo_tvrn.model
 from zoo.batch import Regions
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
@@ -20,7 +20,8 @@ from zoo.interfaces import Pairs, Similarity
 from zoo.model import MatchingModel
 from zoo_tvrn.evidence import squared_differences
 from zoo_tvrn.losses import LogSumExpLoss
-from zoo_tvrn.model import RefinedImage, RefinedText
+from zoo_tvrn.model import RefinedImage
+from zoo_tvrn.readings import RefinedText
 from zoo_tvrn.refinement import overlap
 from zoo_tvrn.release import released_config, released_weights, score_as_released
 
@@ -372,11 +373,12 @@ def under(weights: Weights, prefix: str) -> Weights:
 def clean_image(model: MatchingModel, w: Weights, v: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
     """Tokens, whole and context of one image."""
     encoder, con, u = model.image_encoder, v, v
-    if encoder.content is not None:
-        con = units(att(w("content.query", v) @ w("content.key", v).T) @ v)
-    if encoder.spatial is not None:
-        near = neighbours(boxes, encoder.threshold or 0)
-        q, k = units(w("spatial.query", v)), units(w("spatial.key", v))
+    around = under(w, "context")
+    if around:
+        con = units(att(around("content.query", v) @ around("content.key", v).T) @ v)
+    if "spatial.query.weight" in around:
+        near = neighbours(boxes, encoder.context.spatial.threshold or 0)
+        q, k = units(around("spatial.query", v)), units(around("spatial.key", v))
         shares = att(near * (q @ k.T)) * near
         con = units((con + units((shares / shares.sum(dim=1, keepdim=True)) @ v)) / 2)
     if encoder.reading is not None:
@@ -402,10 +404,10 @@ def clean_text(
         inputs, plain = (torch.cat([c, cc]), torch.cat([c, c])) if twice else (cc, c)
         y = units(refine.gru("reading.gru", inputs) + plain)
         return y, pool(under(refine, "pooling"), y, refine("pooling.local.linear", y).tanh())
-    ex = units(att(refine("query", cc) @ image("context_key", con).T) @ con)
+    ex = units(att(refine("query", cc) @ image("offer.key", con).T) @ con)
     first = refine.gru("reading.gru", c)
     expanded = under(w, "aligner.expanded")
-    gate = [image["context_input.weight"], expanded["recurrent.weight"]]
+    gate = [image["offer.inputs.weight"], expanded["recurrent.weight"]]
     gate += [expanded["bias"], expanded["recurrent.bias"]]
     y = units(torch.cat([first, gru_from(first[-1], ex, *gate)]) + torch.cat([c, c]))
     local = [refine("local.linear", y[: len(c)]), expanded("pooling.local.linear", y[len(c) :])]
@@ -511,8 +513,8 @@ def test_small_blocks_change_nothing(name, monkeypatch):
     texts, weights = model.text_encoder.prepare(CAPTIONS), torch.randn(3, len(CAPTIONS)).double()
     runs = []
     for cells, words in ((2**20, 256), (1, 1)):
-        monkeypatch.setattr(zoo_tvrn.model, "CELLS", cells)
-        monkeypatch.setattr(zoo_tvrn.model, "WORDS", words)
+        monkeypatch.setattr(zoo_tvrn.blocks, "CELLS", cells)
+        monkeypatch.setattr(zoo_tvrn.blocks, "WORDS", words)
         monkeypatch.setattr(zoo_tvrn.evidence, "CELLS", cells)
         scores = model(images, texts).scores
         runs.append((scores, *torch.autograd.grad((weights * scores).sum(), model.parameters())))

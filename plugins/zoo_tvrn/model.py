@@ -9,14 +9,12 @@ beside this file lists what the paper leaves open (INFERRED) and where we depart
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
+from torch.nn.functional import leaky_relu, pad
 
 from zoo.batch import Batch, Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
@@ -28,17 +26,28 @@ from zoo.kernels.soft_alignment import attention_weights
 from zoo.ops import l2_normalize
 from zoo.options import check_choice
 
+from .blocks import blocks, recomputed
 from .evidence import squared_differences
 from .heads import AttentionFiltration, GraphReasoning
+from .readings import (
+    Context,
+    ExpandedReading,
+    HalfReading,
+    HalfReadText,
+    Offer,
+    RefinedText,
+    WholeReading,
+)
 from .refinement import (
     ATTENTION,
-    ContentAttention,
+    LEAK,
+    SHARPNESS,
     Pooling,
-    Projection,
     Reading,
+    RegionContext,
     SpatialAttention,
+    both,
     linear,
-    overlap,
     reweighted,
 )
 
@@ -50,34 +59,8 @@ HEADS = ("sgr", "saf")
 COMPAT = ("clean", "release")
 RELEASED_REGIONS = 36
 
-CELLS = 2**21
-"""Numbers in the largest tensor of a block of pairs on a CPU: 8 MiB in float32."""
-
-ACCELERATOR_CELLS = 2**27
-"""On other devices. Not yet measured."""
-
-WORDS = 256
-"""Words of a block of texts, the padding among them."""
-
-BatchT = TypeVar("BatchT", bound=Batch)
-ResultT = TypeVar("ResultT")
-
 
 # ------------------------------------------------------------------------------------------ images
-
-
-@dataclass(frozen=True)
-class Context(Batch):
-    """What texts are expanded with: an image's context regions, and two maps of them.
-
-    regions: con, of unit length
-    keys:    K con + b
-    inputs:  W_ih con, the input of the GRU that goes on over the expanded text: (.., 3 dim)
-    """
-
-    regions: Fragments
-    keys: Fragments
-    inputs: Fragments
 
 
 @dataclass(frozen=True)
@@ -137,15 +120,16 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
         check_choice("text_context", text_context, TEXT_CONTEXTS)
         check_choice("compat", compat, COMPAT)
         released, refined = compat == "release", region_context != "off"
-        self.threshold, self.doubled, self.sae = threshold, doubled, sae
-        self.content = ContentAttention(dim) if refined else None
-        self.spatial = SpatialAttention(dim, released) if region_context == "overlap" else None
+        self.doubled, self.sae = doubled, sae
+        self.needs_boxes = region_context == "overlap" and threshold is not None
+        spatial = (
+            SpatialAttention(dim, threshold, released) if region_context == "overlap" else None
+        )
+        self.context = RegionContext(dim, spatial) if refined else None
         self.reading = Reading(dim) if refined else None
         self.slots = RELEASED_REGIONS * (1 + doubled) if released else None
         self.pooling = Pooling(dim, dropout, self.slots)
-        expands = text_context in EXPANDING
-        self.context_key = linear(dim, dim) if expands else None
-        self.context_input = linear(dim, 3 * dim, bias=False) if expands else None
+        self.offer = Offer(dim) if text_context in EXPANDING else None
 
     def prepare(self, items: Any, noise: Noise | None = None) -> Regions:
         regions = super().prepare(items, noise)
@@ -160,53 +144,31 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
     def forward(self, batch: Regions) -> RefinedImage:
         self._check_boxes(batch)
         plain = self.unit_regions(batch)
-        context = self._context(plain, batch.boxes)
-        regions, enriched = self._read(plain, context)
+        context = plain if self.context is None else self.context(plain, batch.boxes)
+        regions, enriched = self._read(plain, context.embeddings)
         tokens = both(regions, enriched)
         self._check_slots(tokens.mask)
         whole = self.pooling(tokens)
-        return RefinedImage(
-            regions, enriched, whole, self._relevance(tokens, whole, plain), self._offer(context)
-        )
+        relevance = None if self.sae == "off" else self._relevance(tokens, whole, plain.mask)
+        offer = None if self.offer is None else self.offer(context)
+        return RefinedImage(regions, enriched, whole, relevance, offer)
 
-    def _context(self, plain: Fragments, boxes: Tensor | None) -> Fragments:
-        if self.content is None:
-            return plain
-        context = self.content(plain)
-        if self.spatial is not None:
-            context = l2_normalize((context + self.spatial(plain, self._near(plain, boxes))) / 2)
-        return Fragments(context.masked_fill(~plain.mask[..., None], 0), plain.mask)
-
-    def _near(self, plain: Fragments, boxes: Tensor | None) -> Tensor:
-        if boxes is None or self.threshold is None:
-            return plain.mask[:, :, None] | plain.mask[:, None]
-        return overlap(boxes.to(plain.embeddings.dtype), self.threshold)
-
-    def _read(self, plain: Fragments, context: Fragments) -> tuple[Fragments, Fragments | None]:
+    def _read(self, plain: Fragments, context: Tensor) -> tuple[Fragments, Fragments | None]:
         if self.reading is None:
             return plain, None
-        enriched = l2_normalize(
-            nn.functional.leaky_relu(plain.embeddings * context.embeddings, ATTENTION.leak or 0)
-        )
+        enriched = l2_normalize(leaky_relu(plain.embeddings * context, LEAK))
         if self.doubled:
             return self.reading.twice(plain, enriched)
         return self.reading(plain, enriched)[0], None
 
-    def _relevance(self, tokens: Fragments, whole: Tensor, plain: Fragments) -> Fragments | None:
-        if self.sae == "off":
-            return None
-        logits = ATTENTION.sharpness * (tokens.embeddings @ whole[..., None]).squeeze(-1)
+    @staticmethod
+    def _relevance(tokens: Fragments, whole: Tensor, real: Tensor) -> Fragments:
+        logits = SHARPNESS * (tokens.embeddings @ whole[..., None]).squeeze(-1)
         relevance = logits.masked_fill(~tokens.mask, -torch.inf).softmax(dim=-1)
-        return Fragments(relevance.view(len(relevance), -1, plain.mask.shape[1]).mT, plain.mask)
-
-    def _offer(self, context: Fragments) -> Context | None:
-        if self.context_key is None or self.context_input is None:
-            return None
-        keys, inputs = self.context_key(context.embeddings), self.context_input(context.embeddings)
-        return Context(context, Fragments(keys, context.mask), Fragments(inputs, context.mask))
+        return Fragments(relevance.view(len(real), -1, real.shape[1]).mT, real)
 
     def _check_boxes(self, regions: Regions) -> None:
-        if self.spatial is None or self.threshold is None:
+        if not self.needs_boxes:
             return
         if regions.boxes is None:
             raise InputError(
@@ -229,79 +191,6 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
 
 
 # ------------------------------------------------------------------------------------------- texts
-
-
-@dataclass(frozen=True)
-class RefinedText(Batch):
-    """A caption refined by its own context alone.
-
-    words:    the first reading, or the only one
-    expanded: the second reading
-    whole:    (texts, dim), of unit length
-    """
-
-    words: Fragments
-    expanded: Fragments | None
-    whole: Tensor
-
-
-@dataclass(frozen=True)
-class HalfReadText(Batch):
-    """A caption read as far as no image is needed: shortcut 1, since the GRU looks back only.
-
-    words:   the first reading
-    plain:   the words before it
-    local:   the first reading as the pooling projects it
-    queries: Q cc + b, what each word asks an image's context
-    state:   (texts, dim), the GRU's last
-    """
-
-    words: Fragments
-    plain: Fragments
-    local: Fragments
-    queries: Fragments
-    state: Tensor
-
-
-class WholeReading(nn.Module):
-    """Words c and their context cc = unit(att(Q(c) K(c)^T) c), read one after the other, pooled.
-
-    refined: False: the words stay as they are
-    doubled: False: cc alone is read
-    """
-
-    def __init__(self, dim: int, refined: bool, doubled: bool, dropout: float) -> None:
-        super().__init__()
-        self.doubled = doubled
-        self.content = ContentAttention(dim) if refined else None
-        self.reading = Reading(dim) if refined else None
-        self.pooling = Pooling(dim, dropout)
-
-    def forward(self, plain: Fragments) -> RefinedText:
-        words, expanded = self._read(plain)
-        return RefinedText(words, expanded, self.pooling(both(words, expanded)))
-
-    def _read(self, plain: Fragments) -> tuple[Fragments, Fragments | None]:
-        if self.content is None or self.reading is None:
-            return plain, None
-        if self.doubled:
-            return self.reading.twice(plain, self.content(plain))
-        return self.reading(plain, self.content(plain))[0], None
-
-
-class HalfReading(nn.Module):
-    """As `WholeReading`, up to where an image is needed."""
-
-    def __init__(self, dim: int, dropout: float) -> None:
-        super().__init__()
-        self.content, self.reading = ContentAttention(dim), Reading(dim)
-        self.query, self.local = linear(dim, dim), Projection(dim, dropout)
-
-    def forward(self, plain: Fragments) -> HalfReadText:
-        words, state = self.reading(plain, plain.embeddings)
-        queries = Fragments(self.query(self.content(plain)), plain.mask)
-        local = Fragments(self.local(words.embeddings), plain.mask)
-        return HalfReadText(words, plain, local, queries, state.squeeze(0))
 
 
 class WordEncoder(ReadsWords[Tokens, RefinedText | HalfReadText]):
@@ -346,61 +235,6 @@ class WordEncoder(ReadsWords[Tokens, RefinedText | HalfReadText]):
 # ------------------------------------------------------------------------------------------- pairs
 
 
-class ExpandedReading(nn.Module):
-    """The second reading of a caption, over what its words find in an image's context.
-
-    ex = unit(att(Q(cc) K(con)^T) con), H = GRU(ex) from the first reading's state,
-    y = unit(H + c); whole = pool of both readings.
-    """
-
-    def __init__(self, dim: int, dropout: float) -> None:
-        super().__init__()
-        # Not an nn.GRU: its input is a mean of projected regions, so W_ih is the image encoder's.
-        gru = nn.GRUCell(dim, dim)
-        self.recurrent, self.bias = nn.Linear(dim, 3 * dim), gru.bias_ih
-        self.recurrent.load_state_dict({"weight": gru.weight_hh, "bias": gru.bias_hh})
-        self.pooling = Pooling(dim, dropout)
-
-    def forward(self, context: Context, texts: HalfReadText) -> tuple[Tensor, Tensor]:
-        """Both readings (images, texts, words, dim) and the whole (images, texts, dim)."""
-        state = texts.state.expand(len(context), *texts.state.shape)
-        hidden = []
-        for inputs in self._inputs(context, texts).unbind(dim=2):
-            state = self._step(inputs, state)
-            hidden.append(state)
-        second = l2_normalize(torch.stack(hidden, dim=2) + texts.plain.embeddings)
-        tokens = self._joined(texts.words.embeddings, second)
-        local = self._joined(texts.local.embeddings, self.pooling.local(second))
-        mask = both(texts.words, texts.words).mask
-        return tokens, self.pooling.pool(local, tokens, mask)
-
-    def _inputs(self, context: Context, texts: HalfReadText) -> Tensor:
-        """W_ih ex + b without ex: ||sum_r a_r con_r||^2 = a . Gram a, W_ih con is known."""
-        logits = texts.queries.embeddings @ context.keys.embeddings[:, None].mT
-        weights = attention_weights(
-            logits, texts.queries.mask, context.keys.mask[:, None], ATTENTION
-        )
-        gram = context.regions.embeddings @ context.regions.embeddings.mT
-        flat = weights.flatten(1, 2)
-        square = (flat * (flat @ gram)).sum(dim=-1, keepdim=True)
-        length = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
-        inputs = torch.baddbmm(self.bias, flat / (length + 1e-8), context.inputs.embeddings)
-        return inputs.view(*weights.shape[:3], -1)
-
-    def _step(self, inputs: Tensor, state: Tensor) -> Tensor:
-        """One step of a GRU whose input is already projected."""
-        dim = state.shape[-1]
-        recurrent = self.recurrent(state)
-        reset, update = (inputs + recurrent)[..., : 2 * dim].sigmoid().chunk(2, dim=-1)
-        new = (inputs[..., 2 * dim :] + reset * recurrent[..., 2 * dim :]).tanh()
-        after: Tensor = new + update * (state - new)
-        return after
-
-    @staticmethod
-    def _joined(first: Tensor, second: Tensor) -> Tensor:
-        return torch.cat([first.expand(len(second), *first.shape), second], dim=2)
-
-
 class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
     """Similarity vectors of words and of the whole, and a head that makes one score of them.
 
@@ -415,10 +249,12 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
       "off"    nothing: words are neither refined nor doubled
       "first"  as "pair", but of the first image of the block, for all of its images, as released
                code does: a pair's score depends on its company. With compat="release" only
-    head: "sgr", graph reasoning in so many `steps`, or "saf", attention filtration
+    head:    "sgr", graph reasoning in so many `steps`, or "saf", attention filtration
+    compat:  "release" admits text_context "first"
+    dropout: within the pooling of expanded texts
 
-    Pairs are compared in blocks of bounded size; in training each is computed again for its
-    gradient.
+    Pairs are compared in blocks of bounded size. In training most of what depends on a pair is
+    computed again for its gradient.
     """
 
     def __init__(
@@ -455,12 +291,9 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
     def forward(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Similarity:
         self._check(images, texts)
         first = images.context[:1] if images.context and self.text_context == "first" else None
-        cells = CELLS if images.whole.device.type == "cpu" else ACCELERATOR_CELLS
+        lengths, dim = texts.words.mask.sum(dim=1), images.whole.shape[1]
         columns, order = [], []
-        for rows, longest in by_length(texts.words.mask):
-            block = cut(texts[rows], longest)
-            size = max(1, cells // (2 * len(rows) * longest * images.whole.shape[1]))
-            parts = images.split(size)
+        for rows, parts, block in blocks(images, texts, lengths, dim):
             columns.append(torch.cat([self._scores(part, block, first) for part in parts]))
             order.append(rows)
         return Similarity(torch.cat(columns, dim=1)[:, torch.cat(order).argsort()])
@@ -522,41 +355,3 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
             weights.flatten(1, 2), regions.embeddings, flat, self.local.weight, self.local.bias
         )
         return vectors.view(len(images), *mask.shape, -1)
-
-
-def recomputed(function: Callable[..., ResultT], *inputs: Any) -> ResultT:
-    """What the function yields; in training it is computed again for its gradient, not kept."""
-    if not torch.is_grad_enabled():
-        return function(*inputs)
-    result: ResultT = checkpoint(function, *inputs, use_reentrant=False)
-    return result
-
-
-def both(first: Fragments, second: Fragments | None) -> Fragments:
-    """The fragments of two readings side by side."""
-    if second is None:
-        return first
-    return Fragments(
-        torch.cat([first.embeddings, second.embeddings], dim=1),
-        torch.cat([first.mask, second.mask], dim=1),
-    )
-
-
-def cut(batch: BatchT, longest: int) -> BatchT:
-    """The same items with at most so many fragments."""
-    if isinstance(batch, Fragments):
-        return replace(
-            batch, embeddings=batch.embeddings[:, :longest], mask=batch.mask[:, :longest]
-        )
-    parts = {name: part for name, part in vars(batch).items() if isinstance(part, Batch)}
-    return replace(batch, **{name: cut(part, longest) for name, part in parts.items()})
-
-
-def by_length(mask: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """Blocks of items of about one length: their rows, and their longest's length."""
-    lengths, order = mask.sum(dim=1).sort(stable=True)
-    start, longest = 0, lengths.tolist()
-    for stop in range(1, len(longest) + 1):
-        if stop == len(longest) or (stop + 1 - start) * longest[stop] > WORDS:
-            yield order[start:stop], longest[stop - 1]
-            start = stop

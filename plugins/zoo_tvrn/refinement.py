@@ -15,7 +15,8 @@ from zoo.encoders.regions import unit_fragments
 from zoo.kernels.soft_alignment import Attention, attention_weights
 from zoo.ops import l2_normalize
 
-ATTENTION = Attention(sharpness=9, leak=0.1, normalize=True)
+SHARPNESS, LEAK = 9, 0.1
+ATTENTION = Attention(SHARPNESS, LEAK, normalize=True)
 """Every attention of TVRN: att(E) = softmax over the sources of 9 E' / ||E'|| over the queries."""
 
 
@@ -44,29 +45,52 @@ class ContentAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Each region as a mean of those that overlap it: unit(att(N * cos(q(x), k(x))) x).
 
-    N, `near`, is 1 where two regions overlap (images, regions, regions). Ours leaves the others
-    out. `released` code gives them the logit 0, which is more than a negative logit of a region
-    that does overlap, and divides by the length of the key at the query's place in place of the
-    key's own.
+    N is 1 where two regions overlap, by `threshold` at least; everywhere without a threshold. Ours
+    leaves the others out. `released` code gives them the logit 0, which is more than a negative
+    logit of a region that does overlap, and divides by the length of the key at the query's place
+    in place of the key's own.
     """
 
-    def __init__(self, dim: int, released: bool) -> None:
+    def __init__(self, dim: int, threshold: float | None, released: bool) -> None:
         super().__init__()
         self.query, self.key = linear(dim, dim), linear(dim, dim)
-        self.released = released
+        self.threshold, self.released = threshold, released
 
-    def forward(self, regions: Fragments, near: Tensor) -> Tensor:
+    def forward(self, regions: Fragments, boxes: Tensor | None) -> Tensor:
         x, mask = regions.embeddings, regions.mask
-        query, key = normalize(self.query(x), dim=-1, eps=1e-8), self.key(x)
-        if self.released:
-            length = torch.linalg.vector_norm(key, dim=-1, keepdim=True).clamp(min=1e-8)
-            logits = query / length @ key.mT
-        else:
-            logits = query @ normalize(key, dim=-1, eps=1e-8).mT
-        weights = attention_weights(logits.masked_fill(~near, 0), mask, mask, ATTENTION)
-        if not self.released:
+        logits, near = self._cosines(x), None
+        if boxes is not None and self.threshold is not None:
+            near = overlap(boxes.to(x.dtype), self.threshold)
+            logits = logits.masked_fill(~near, 0)
+        weights = attention_weights(logits, mask, mask, ATTENTION)
+        if near is not None and not self.released:
             weights = reweighted(weights, near)
         return l2_normalize(weights @ x)
+
+    def _cosines(self, x: Tensor) -> Tensor:
+        query, key = normalize(self.query(x), dim=-1, eps=1e-8), self.key(x)
+        if not self.released:
+            return query @ normalize(key, dim=-1, eps=1e-8).mT
+        length = torch.linalg.vector_norm(key, dim=-1, keepdim=True).clamp(min=1e-8)
+        logits: Tensor = query / length @ key.mT
+        return logits
+
+
+class RegionContext(nn.Module):
+    """What surrounds each region: con = unit((sem + geo) / 2), by content and by overlap.
+
+    spatial: gives geo; without it con = sem
+    """
+
+    def __init__(self, dim: int, spatial: SpatialAttention | None) -> None:
+        super().__init__()
+        self.content, self.spatial = ContentAttention(dim), spatial
+
+    def forward(self, regions: Fragments, boxes: Tensor | None) -> Fragments:
+        context = self.content(regions)
+        if self.spatial is not None:
+            context = l2_normalize((context + self.spatial(regions, boxes)) / 2)
+        return Fragments(context.masked_fill(~regions.mask[..., None], 0), regions.mask)
 
 
 def reweighted(weights: Tensor, factor: Tensor) -> Tensor:
@@ -119,6 +143,16 @@ class Reading(nn.Module):
         first, state = self(plain, plain.embeddings)
         second, _ = self(plain, enriched, state)
         return first, second
+
+
+def both(first: Fragments, second: Fragments | None) -> Fragments:
+    """The fragments of two readings side by side."""
+    if second is None:
+        return first
+    return Fragments(
+        torch.cat([first.embeddings, second.embeddings], dim=1),
+        torch.cat([first.mask, second.mask], dim=1),
+    )
 
 
 class Projection(nn.Module):

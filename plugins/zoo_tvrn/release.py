@@ -27,18 +27,18 @@ Names = Iterable[tuple[str, str]]
 IMAGE = (("project", "fc"),)
 TEXT = (("reader.embed", "embed"), ("reader.rnn", "cap_rnn"))
 IMAGE_SHARED = (
-    ("content.query", "scan_attention.fcq"),
-    ("content.key", "scan_attention.fck"),
-    ("spatial.query", "fcq"),
-    ("spatial.key", "fck"),
+    ("context.content.query", "scan_attention.fcq"),
+    ("context.content.key", "scan_attention.fck"),
+    ("context.spatial.query", "fcq"),
+    ("context.spatial.key", "fck"),
     ("reading.gru", "img_rnn"),
     ("pooling.local.linear", "v_global_w.embedding_local.0"),
     ("pooling.local.norm", "v_global_w.embedding_local.1"),
     ("pooling.overall.linear", "v_global_w.embedding_global.0"),
     ("pooling.overall.norm", "v_global_w.embedding_global.1"),
     ("pooling.weight.weight", "v_global_w.embedding_common.0.weight"),
-    ("context_key", "scan_attention.fck"),
-    ("context_input.weight", "cap_rnn.weight_ih_l0"),
+    ("offer.key", "scan_attention.fck"),
+    ("offer.inputs.weight", "cap_rnn.weight_ih_l0"),
 )
 TEXT_SHARED = (
     ("refine.content.query", "scan_attention.fcq"),

@@ -1,0 +1,69 @@
+"""Pairs in blocks of bounded size, and tensors that are computed again for their gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from zoo.batch import Batch, Fragments
+
+CELLS = 2**21
+"""Numbers in the largest tensor of a block of pairs on a CPU: 8 MiB in float32."""
+
+ACCELERATOR_CELLS = 2**27
+"""On other devices. Not yet measured."""
+
+WORDS = 256
+"""Words of a block of texts, the padding among them."""
+
+BatchT = TypeVar("BatchT", bound=Batch)
+ItemsT = TypeVar("ItemsT", bound=Batch)
+ResultT = TypeVar("ResultT")
+
+
+def blocks(
+    images: ItemsT, texts: BatchT, lengths: Tensor, dim: int
+) -> Iterator[tuple[Tensor, list[ItemsT], BatchT]]:
+    """Texts of about one length, cut to their longest, and the images in parts to go with them.
+
+    lengths: (texts,), how many words each has
+    Yields the texts' rows, the parts of the images, and the texts. With both sides' words doubled
+    the largest tensor of a block, (images, texts, 2 words, dim), has at most `CELLS` numbers.
+    """
+    cells = CELLS if lengths.device.type == "cpu" else ACCELERATOR_CELLS
+    for rows, longest in _by_length(lengths):
+        size = max(1, cells // (2 * len(rows) * longest * dim))
+        yield rows, images.split(size), cut(texts[rows], longest)
+
+
+def recomputed(function: Callable[..., ResultT], *inputs: Any) -> ResultT:
+    """What the function yields; in training it is computed again for its gradient, not kept."""
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    result: ResultT = checkpoint(function, *inputs, use_reentrant=False)
+    return result
+
+
+def cut(batch: BatchT, longest: int) -> BatchT:
+    """The same items with at most so many fragments."""
+    if isinstance(batch, Fragments):
+        return replace(
+            batch, embeddings=batch.embeddings[:, :longest], mask=batch.mask[:, :longest]
+        )
+    parts = {name: part for name, part in vars(batch).items() if isinstance(part, Batch)}
+    return replace(batch, **{name: cut(part, longest) for name, part in parts.items()})
+
+
+def _by_length(lengths: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Blocks of items of about one length: their rows, and their longest one's length."""
+    ascending, order = lengths.sort(stable=True)
+    start, longest = 0, ascending.tolist()
+    for stop in range(1, len(longest) + 1):
+        if stop == len(longest) or (stop + 1 - start) * longest[stop] > WORDS:
+            yield order[start:stop], longest[stop - 1]
+            start = stop
