@@ -373,12 +373,11 @@ def under(weights: Weights, prefix: str) -> Weights:
 def clean_image(model: MatchingModel, w: Weights, v: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
     """Tokens, whole and context of one image."""
     encoder, con, u = model.image_encoder, v, v
-    around = under(w, "context")
-    if around:
-        con = units(att(around("content.query", v) @ around("content.key", v).T) @ v)
-    if "spatial.query.weight" in around:
-        near = neighbours(boxes, encoder.context.spatial.threshold or 0)
-        q, k = units(around("spatial.query", v)), units(around("spatial.key", v))
+    if "content.query.weight" in w:
+        con = units(att(w("content.query", v) @ w("content.key", v).T) @ v)
+    if "spatial.query.weight" in w:
+        near = neighbours(boxes, encoder.spatial.threshold or 0)
+        q, k = units(w("spatial.query", v)), units(w("spatial.key", v))
         shares = att(near * (q @ k.T)) * near
         con = units((con + units((shares / shares.sum(dim=1, keepdim=True)) @ v)) / 2)
     if encoder.reading is not None:

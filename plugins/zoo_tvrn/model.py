@@ -42,9 +42,9 @@ from .refinement import (
     ATTENTION,
     LEAK,
     SHARPNESS,
+    ContentAttention,
     Pooling,
     Reading,
-    RegionContext,
     SpatialAttention,
     both,
     linear,
@@ -122,10 +122,10 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
         released, refined = compat == "release", region_context != "off"
         self.doubled, self.sae = doubled, sae
         self.needs_boxes = region_context == "overlap" and threshold is not None
-        spatial = (
+        self.content = ContentAttention(dim) if refined else None
+        self.spatial = (
             SpatialAttention(dim, threshold, released) if region_context == "overlap" else None
         )
-        self.context = RegionContext(dim, spatial) if refined else None
         self.reading = Reading(dim) if refined else None
         self.slots = RELEASED_REGIONS * (1 + doubled) if released else None
         self.pooling = Pooling(dim, dropout, self.slots)
@@ -144,7 +144,7 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
     def forward(self, batch: Regions) -> RefinedImage:
         self._check_boxes(batch)
         plain = self.unit_regions(batch)
-        context = plain if self.context is None else self.context(plain, batch.boxes)
+        context = self._context(plain, batch.boxes)
         regions, enriched = self._read(plain, context.embeddings)
         tokens = both(regions, enriched)
         self._check_slots(tokens.mask)
@@ -152,6 +152,14 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
         relevance = None if self.sae == "off" else self._relevance(tokens, whole, plain.mask)
         offer = None if self.offer is None else self.offer(context)
         return RefinedImage(regions, enriched, whole, relevance, offer)
+
+    def _context(self, plain: Fragments, boxes: Tensor | None) -> Fragments:
+        if self.content is None:
+            return plain
+        context = self.content(plain)
+        if self.spatial is not None:
+            context = l2_normalize((context + self.spatial(plain, boxes)) / 2)
+        return Fragments(context.masked_fill(~plain.mask[..., None], 0), plain.mask)
 
     def _read(self, plain: Fragments, context: Tensor) -> tuple[Fragments, Fragments | None]:
         if self.reading is None:

@@ -76,23 +76,6 @@ class SpatialAttention(nn.Module):
         return logits
 
 
-class RegionContext(nn.Module):
-    """What surrounds each region: con = unit((sem + geo) / 2), by content and by overlap.
-
-    spatial: gives geo; without it con = sem
-    """
-
-    def __init__(self, dim: int, spatial: SpatialAttention | None) -> None:
-        super().__init__()
-        self.content, self.spatial = ContentAttention(dim), spatial
-
-    def forward(self, regions: Fragments, boxes: Tensor | None) -> Fragments:
-        context = self.content(regions)
-        if self.spatial is not None:
-            context = l2_normalize((context + self.spatial(regions, boxes)) / 2)
-        return Fragments(context.masked_fill(~regions.mask[..., None], 0), regions.mask)
-
-
 def reweighted(weights: Tensor, factor: Tensor) -> Tensor:
     """Weights times a factor for each source, with the sum 1 again, or 0 where nothing is left.
 

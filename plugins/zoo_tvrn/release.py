@@ -27,10 +27,10 @@ Names = Iterable[tuple[str, str]]
 IMAGE = (("project", "fc"),)
 TEXT = (("reader.embed", "embed"), ("reader.rnn", "cap_rnn"))
 IMAGE_SHARED = (
-    ("context.content.query", "scan_attention.fcq"),
-    ("context.content.key", "scan_attention.fck"),
-    ("context.spatial.query", "fcq"),
-    ("context.spatial.key", "fck"),
+    ("content.query", "scan_attention.fcq"),
+    ("content.key", "scan_attention.fck"),
+    ("spatial.query", "fcq"),
+    ("spatial.key", "fck"),
     ("reading.gru", "img_rnn"),
     ("pooling.local.linear", "v_global_w.embedding_local.0"),
     ("pooling.local.norm", "v_global_w.embedding_local.1"),
