@@ -51,6 +51,8 @@ class Card:
     venue: str
     paper: str | None
     reference_code: str | None
+    reconstruction: bool
+    """Whether the method was made up from its paper's abstract."""
     plugin: str
     dataset: str
     variant: str
@@ -66,6 +68,11 @@ class Card:
     weights: PublishedWeights | None
     folder: Path | None
     """Where a bundled model lies; a package without it has no such folder."""
+
+    @property
+    def label(self) -> str:
+        """The name as tables of results show it."""
+        return f"{self.name} (reconstruction)" if self.reconstruction else self.name
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -175,6 +182,7 @@ class Registry:
             venue=method.venue,
             paper=method.paper,
             reference_code=method.reference_code,
+            reconstruction=method.reconstruction,
             plugin=method.plugin,
             dataset=model.dataset,
             variant=variant_name,

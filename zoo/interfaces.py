@@ -115,7 +115,12 @@ class ImageEncoder(Encoder[Regions, EncodedT], ABC):
 
 
 class TextEncoder(Encoder[PreparedT, EncodedT], ABC):
-    """Reads captions."""
+    """Reads captions.
+
+    dim: how many numbers a word has; an encoder that goes on from the words needs to know
+    """
+
+    dim: int
 
     @abstractmethod
     def words(self, text: str) -> list[str]:

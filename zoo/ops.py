@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from .batch import Fragments
+
 
 def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Stack rows of different lengths: (items, longest, ...), and the mask of what is real.
@@ -44,3 +46,15 @@ def l2_normalize(embeddings: Tensor) -> Tensor:
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean along the last axis over the entries that the mask keeps."""
     return values.masked_fill(~mask, 0).sum(dim=-1) / mask.sum(dim=-1)
+
+
+def in_full(values: Tensor) -> Tensor:
+    """In float32, or in float64 where they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def dot_products(images: Fragments, texts: Fragments) -> Tensor:
+    """Of each word with each region: (images, texts, words, regions), -inf at padding."""
+    products = torch.einsum("twd,ird->itwr", texts.embeddings, images.embeddings)
+    real = texts.mask[None, :, :, None] & images.mask[:, None, None, :]
+    return products.masked_fill(~real, -torch.inf)

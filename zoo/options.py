@@ -20,6 +20,12 @@ def check_share(option: str, value: float) -> None:
         raise InputError(f"{option} is {value!r}. Use a number from 0 to below 1.")
 
 
+def check_fraction(option: str, value: float) -> None:
+    """Raise `InputError` unless `value` is from 0 to 1, both included."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{option} is {value!r}. Use a number from 0 to 1.")
+
+
 def check_positive(option: str, value: float) -> None:
     """Raise `InputError` unless `value` is above 0."""
     if not value > 0:

@@ -59,7 +59,10 @@ class _Entry(BaseModel):
 
 
 class Method(_Entry):
-    """A published way to match images with texts, and the plugin that provides it."""
+    """A published way to match images with texts, and the plugin that provides it.
+
+    reconstruction: whether ours is made up from the abstract, since the paper could not be had
+    """
 
     plugin: PluginName
     title: Line
@@ -67,6 +70,7 @@ class Method(_Entry):
     venue: Line
     paper: Address | None
     reference_code: Address | None = None
+    reconstruction: bool = False
     note: Line | None = None
 
 

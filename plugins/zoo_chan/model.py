@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from zoo.batch import Fragments, Regions
@@ -22,7 +21,7 @@ from zoo.encoders.regions import ReadsRegions, unit_fragments
 from zoo.interfaces import Aligner, Similarity
 from zoo.kernels.hard_alignment import hard_alignment
 from zoo.kernels.soft_alignment import Attention, soft_alignment
-from zoo.ops import masked_mean
+from zoo.ops import dot_products, masked_mean
 from zoo.options import check_choice, check_positive
 
 CONTEXTS = ("basic", "self_attention")
@@ -115,9 +114,7 @@ class HardAligner(Aligner[Fragments, Fragments]):
         return Similarity(POOLINGS[self.pooling](codes, mask, self.temperature))
 
     def word_regions(self, images: Fragments, texts: Fragments) -> Tensor:
-        similarity = torch.einsum("twd,ird->itwr", texts.embeddings, images.embeddings)
-        real = texts.mask[None, :, :, None] & images.mask[:, None, None, :]
-        return similarity.masked_fill(~real, -torch.inf)
+        return dot_products(images, texts)
 
 
 def visual_hard(images: Fragments, texts: Fragments, _: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""MFA for the zoo: names its components, and imports no torch."""
+"""An MFA-style reconstruction for the zoo: names its components, and imports no torch."""
 
 from __future__ import annotations
 

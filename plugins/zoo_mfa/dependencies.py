@@ -8,6 +8,7 @@ keep no labels; where there are none, the chunker's tags stand in (INFERRED).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 from .phrases import Parse, Phrase, Relation, tag
@@ -26,6 +27,16 @@ NAMES = {
     "compound:prt": "aux",
 }
 """Names of one thing in older and newer parsers, and what is one thing here."""
+BEFORE_A_NOUN = {
+    "J": "amod",
+    "M": "nummod",
+    "N": "compound",
+    "I": "case",
+    "V": "cop",
+    "D": "det",
+}
+AFTER_A_NOUN = {"V": "acl", "N": "nmod", "P": "nmod"}
+"""What a noun's dependent is, by the chunker's tag, where a parse has no labels."""
 
 
 class ParsedCaption(str):
@@ -51,7 +62,7 @@ class ParsedCaption(str):
 def fault(words: Sequence[str], dependencies: Sequence[Sequence[Any]]) -> str | None:
     """What is wrong with a parse of these words, or None: each word has exactly one governor."""
     for edge in dependencies:
-        if len(edge) not in (2, 3) or not all(isinstance(place, int) for place in edge[-2:]):
+        if len(edge) not in (2, 3) or not all(isinstance(place, Integral) for place in edge[-2:]):
             return f"has {edge!r} where (label, governor, dependent) is wanted"
         if not 0 <= edge[-2] <= len(words):
             return f"has {edge!r}, and the words are 1 to {len(words)}"
@@ -150,14 +161,7 @@ class _Tree:
         if above in "NP":
             if first and below in "NP" and "V" in self.tags[dependent:governor]:
                 return "nsubj"
-            names = dict(
-                zip("JMNIVD", ("amod", "nummod", "compound", "case", "cop", "det"), strict=True)
-            )
-            return (
-                names.get(below, "")
-                if first
-                else {"V": "acl", "N": "nmod", "P": "nmod"}.get(below, "")
-            )
+            return (BEFORE_A_NOUN if first else AFTER_A_NOUN).get(below, "")
         if below in "NP":
             return "nsubj" if first else "obj"
         return "aux" if below == "I" or (below == "V" and first) else ""

@@ -25,8 +25,8 @@ from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import Attention, soft_alignment
-from zoo.ops import masked_mean
-from zoo.options import check_positive
+from zoo.ops import dot_products, in_full, masked_mean
+from zoo.options import check_fraction, check_positive
 
 from .prepared import PhrasedTokens, Phrases, read_phrases
 from .scales import SCALES, MultiScale, checked_scales, needs_phrases
@@ -71,7 +71,7 @@ def placement(boxes: Tensor) -> Tensor:
     (dx / w, dy / h, log w'/w, log h'/h), from centre to centre, in widths and heights of the first.
     Boxes are in pixels, and no side counts as less than one.
     """
-    corner, opposite = boxes.float().chunk(2, dim=-1)
+    corner, opposite = in_full(boxes).chunk(2, dim=-1)
     size = (opposite - corner).clamp(min=1)[:, :, None]
     centre = (corner + opposite)[:, :, None] / 2
     move = (centre.transpose(1, 2) - centre) / size
@@ -180,7 +180,7 @@ def attended(logits: Tensor, values: Tensor, groups: Tensor) -> Tensor:
 def mean_of(words: Tensor, members: Tensor) -> Tensor:
     """Mean of the words that belong to each row, 0 of none: (texts, rows, dim)."""
     count = members.sum(dim=-1, keepdim=True).clamp(min=1)
-    return (members / count).to(words.dtype) @ words
+    return (members.to(words.dtype) / count) @ words
 
 
 class PhraseEncoder(ReadsWords[PhrasedTokens, MultiScale]):
@@ -198,9 +198,8 @@ class PhraseEncoder(ReadsWords[PhrasedTokens, MultiScale]):
     ) -> None:
         super().__init__(reader)
         self.scales = checked_scales(scales)
-        dim: int = reader.dim  # type: ignore[assignment]
-        self.phrases = PhraseAttention(dim) if needs_phrases(scales) else None
-        self.relations = PhraseGraph(dim) if "relations" in scales else None
+        self.phrases = PhraseAttention(self.dim) if needs_phrases(scales) else None
+        self.relations = PhraseGraph(self.dim) if "relations" in scales else None
 
     def prepare(self, items: Sequence[str], noise: Noise | None = None) -> PhrasedTokens:
         """As the reader does, and the phrases beside.
@@ -257,8 +256,7 @@ class MultiScaleAligner(Aligner[MultiScale, MultiScale]):
         self.weights = {scale: float(weights[scale]) for scale in checked_scales(tuple(weights))}
         for scale, weight in self.weights.items():
             check_positive(f"The weight of {scale}", weight)
-        if not 0 <= textual_share <= 1:
-            raise InputError(f"textual_share is {textual_share}. Use a number from 0 to 1.")
+        check_fraction("textual_share", textual_share)
         self.textual_share = textual_share
         self.textual = Attention(textual_sharpness, leak, normalize=True)
         self.visual = Attention(visual_sharpness, leak, normalize=True)
@@ -284,7 +282,4 @@ class MultiScaleAligner(Aligner[MultiScale, MultiScale]):
     def word_regions(self, images: MultiScale, texts: MultiScale) -> Tensor | None:
         if images.words is None or texts.words is None:
             return None
-        regions, words = images.words, texts.words
-        similarity = torch.einsum("twd,ird->itwr", words.embeddings, regions.embeddings)
-        real = words.mask[None, :, :, None] & regions.mask[:, None, None, :]
-        return similarity.masked_fill(~real, -torch.inf)
+        return dot_products(images.words, texts.words)

@@ -32,12 +32,12 @@ class Request:
     def summaries(self) -> list[Summary]:
         """A line for each model: those that are named, or all that lie here."""
         from ..loading import info, list_models
-        from ..report.comparison import summaries
+        from ..report.comparison import label, summaries
 
         names = self.places or [
             name for name in list_models(status="bundled") if info(name).is_here
         ]
-        folders = {name: model_folder(name) for name in names}
+        folders = {label(name): model_folder(name) for name in names}
         return summaries(folders, self.dataset, self.split)
 
     def markdown(self) -> str:

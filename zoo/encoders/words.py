@@ -19,12 +19,12 @@ class ReadsWords(TextEncoder[PreparedT, EncodedT], ABC):
     a method reads words by BiGRU or by BERT without a line of its own. A method extends this and
     writes `forward`; one whose texts are more than tokens writes `prepare` too.
 
-    reader: yields `Fragments` of unit length, with its number of dimensions as `dim`
+    reader: yields `Fragments` of unit length and says their `dim`
     """
 
     def __init__(self, reader: TextEncoder[Tokens, Fragments]) -> None:
         super().__init__()
-        self.reader = reader
+        self.reader, self.dim = reader, reader.dim
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
+from ..ops import in_full
 from ..options import check_positive
-from .packing import in_full
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every alignment kernel does: multiply real fragments only, in blocks of bounded size."""
+"""Multiplying real fragments only, in blocks of bounded size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Fragments
-from ..ops import unpack
+from ..ops import in_full, unpack
 
 CELLS = 2**22
 """Similarities held at once: 16 MiB in float32, which a CPU's allocator reuses."""
@@ -36,8 +36,3 @@ def align(queries: Fragments, codebooks: Fragments, assign: Assign) -> Tensor:
             for block in torch.split(packed, max(1, CELLS // (items * fragments)))
         ]
         return unpack(torch.cat(blocks, dim=1), queries.mask)
-
-
-def in_full(embeddings: Tensor) -> Tensor:
-    """In float32, or in float64 where they are."""
-    return embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..batch import Fragments
+from ..ops import in_full
 from .attention import Attention, attended_cosine, attention_weights, cosine, weigh
-from .packing import in_full
 
 __all__ = ["Attention", "attended_cosine", "attention_weights", "soft_alignment"]
 

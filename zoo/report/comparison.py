@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, UnknownModelError
+from ..loading import info
 from .results import FIGURES, RECALLS, WAYS, own_results, read_results, read_rows
 from .summary import NOTHING, Summary
 from .tables import Table
@@ -122,7 +123,7 @@ class AblationResults:
         rest = ["parameters", "training", "scoring"]
         headers = ["row", "seeds", *heads, "rsum - full", *rest]
         rows = [[*self._line(one, full)] for one in measured if one.rows or self._failures(one)]
-        title = f"{self.recipe} on {dataset} {split}"
+        title = f"{label(self.recipe)} on {dataset} {split}"
         return Table(title, headers, rows, [*headers[1:2], *heads, "rsum - full", "parameters"])
 
     def _line(self, one: Summary, full: Summary | None) -> Iterable[str]:
@@ -143,6 +144,14 @@ class AblationResults:
 
     def _failures(self, one: Summary) -> int:
         return sum(failure["row"] == one.name for failure in self.failed)
+
+
+def label(name: str) -> str:
+    """A model's name, with what the registry has to say beside it."""
+    try:
+        return info(name).label
+    except UnknownModelError:
+        return name
 
 
 def ablation_markdown(ablation: AblationResults) -> str:
