@@ -13,11 +13,13 @@ from torch.testing import assert_close
 import zoo_tvrn.blocks
 import zoo_tvrn.evidence
 from zoo.batch import Regions
+from zoo.cards import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
 from zoo.interfaces import Pairs, Similarity
 from zoo.model import MatchingModel
+from zoo.training.recipe import read_recipe
 from zoo_tvrn.evidence import squared_differences
 from zoo_tvrn.losses import LogSumExpLoss
 from zoo_tvrn.model import RefinedImage
@@ -727,3 +729,57 @@ def test_a_satisfied_block_costs_the_logarithm_of_its_size():
     scores = torch.eye(4)
 
     assert loss_of("proper", scores, one_to_one(4)) == pytest.approx(math.log(4))
+
+
+# ----------------------------------------------------------------------------------------- recipes
+
+RECIPES = [
+    f"tvrn-{name}{variant}"
+    for name, variant in itertools.product(("coco", "f30k"), ("", ".bigru_butd_saf", ".bert_butd"))
+]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_the_model_that_the_registry_lists(name):
+    """One name for card and recipe, and the same parts in both."""
+    recipe, card = read_recipe(name), shipped_registry().find(name)
+
+    assert card.recipe == recipe["name"] == name
+    assert card.features.boxes
+    assert {part: recipe["model"][part] for part in card.config} == card.config
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_the_settings_of_released_code(name):
+    """Section 6 of the specification, as numbers; the loss in its proper form."""
+    recipe, loss = read_recipe(name), build("loss", read_recipe(name)["loss"])
+    wrapper, (schedule,) = recipe["optim_wrapper"], recipe["param_scheduler"]
+
+    assert wrapper["optimizer"] == {"type": "Adam", "lr": 2e-4}
+    assert wrapper["clip_grad"] == {"max_norm": 2.0}
+    assert (recipe["data"]["batch_size"], recipe["train_cfg"]["max_epochs"]) == (64, 50)
+    assert (loss.margin, loss.temperature, loss.form) == (0.2, 0.05, "proper")
+    if "f30k" in name:
+        assert schedule["milestones"] == [20]
+        assert 2e-4 * schedule["gamma"] == pytest.approx(1e-5)
+    else:
+        assert (schedule["step_size"], schedule["gamma"]) == (30, 0.5)
+
+
+def test_the_paper_results_are_those_of_the_sources():
+    """Their sums, which stand in both sources' tables."""
+    sums = {
+        (card.name, row.protocol): row.rsum
+        for card in shipped_registry().cards()
+        if card.method == "tvrn"
+        for row in card.results.paper
+    }
+
+    assert sums == {
+        ("tvrn-coco", "5 folds of 1k"): 525.3,
+        ("tvrn-coco", "5k"): 431.8,
+        ("tvrn-coco.bert_butd", "5 folds of 1k"): 533.4,
+        ("tvrn-coco.bert_butd", "5k"): 445.2,
+        ("tvrn-f30k", "1k"): 510.9,
+        ("tvrn-f30k.bert_butd", "1k"): 520.1,
+    }

@@ -12,7 +12,7 @@ def zoo_components(register: Register) -> None:
     register("image_encoder", "tvrn_regions", "zoo_tvrn.model:RegionEncoder")
     register("text_encoder", "tvrn_words", "zoo_tvrn.model:WordEncoder")
     register("aligner", "refined_alignment", "zoo_tvrn.model:RefinedAligner")
-    register("loss", "log_sum_exp", "zoo_tvrn.model:LogSumExpLoss")
+    register("loss", "log_sum_exp", "zoo_tvrn.losses:LogSumExpLoss")
 
 
 @hookimpl

@@ -21,9 +21,8 @@ from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
-from zoo.kernels.packing import in_full
 from zoo.kernels.soft_alignment import attention_weights
-from zoo.ops import l2_normalize
+from zoo.ops import in_full, l2_normalize
 from zoo.options import check_choice
 
 from .blocks import blocks, recomputed

@@ -67,8 +67,8 @@ average = dict(momentum=0.995)
 autocast = ["text_encoder.reader.rnn"]
 export = dict(half=True)
 seed = 2022
-# Without one refinement each: regions by overlap, regions at all, words at all (the side is then not
-# doubled), semantic alignment enhancement.
+# Without one refinement each: regions by overlap, regions at all, words at all (then the side is
+# not doubled), semantic alignment enhancement.
 ablations = {
     "regions-by-content": {"model.image_encoder.region_context": "content"},
     "regions-plain": {"model.image_encoder.region_context": "off"},

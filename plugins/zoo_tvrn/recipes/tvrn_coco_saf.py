@@ -1,0 +1,4 @@
+# The other half of the ensemble.
+_base_ = "tvrn_coco.py"
+name = "tvrn-coco.bigru_butd_saf"
+model = dict(aligner=dict(head="saf"))
