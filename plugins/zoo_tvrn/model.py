@@ -22,7 +22,7 @@ from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import attention_weights
-from zoo.ops import in_full, l2_normalize
+from zoo.ops import dot_products, in_full, l2_normalize
 from zoo.options import check_choice
 
 from .blocks import blocks, recomputed
@@ -222,16 +222,15 @@ class WordEncoder(ReadsWords[Tokens, RefinedText | HalfReadText]):
         super().__init__(reader)
         check_choice("text_context", text_context, TEXT_CONTEXTS)
         expands = text_context in EXPANDING
-        dim: int = reader.dim  # type: ignore[assignment]
         if expands and not doubled:
             raise InputError(
                 f"doubled is False and text_context is {text_context!r}, whose second reading goes "
                 "on from the first. Use text_context 'none', or leave doubled as it is."
             )
         self.refine: nn.Module = (
-            HalfReading(dim, dropout)
+            HalfReading(self.dim, dropout)
             if expands
-            else WholeReading(dim, text_context == "none", doubled, dropout)
+            else WholeReading(self.dim, text_context == "none", doubled, dropout)
         )
 
     def forward(self, batch: Tokens) -> RefinedText | HalfReadText:
@@ -315,11 +314,7 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
 
     def word_regions(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Tensor:
         """Cosines of first readings: (images, texts, words, regions), -inf at padding."""
-        similarity = torch.einsum(
-            "twd,ird->itwr", texts.words.embeddings, images.regions.embeddings
-        )
-        real = texts.words.mask[None, :, :, None] & images.regions.mask[:, None, None]
-        return similarity.masked_fill(~real, -torch.inf)
+        return dot_products(images.regions, texts.words)
 
     def _scores(
         self, images: RefinedImage, texts: RefinedText | HalfReadText, first: Context | None
