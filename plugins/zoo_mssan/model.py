@@ -25,8 +25,8 @@ from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import Attention, soft_alignment
-from zoo.ops import l2_normalize, masked_mean
-from zoo.options import check_choice, check_share
+from zoo.ops import dot_products, l2_normalize, masked_mean
+from zoo.options import check_choice, check_fraction, check_share
 
 from .mffm import Fusion, Pooling
 
@@ -149,8 +149,7 @@ class WordEncoder(ReadsWords[Tokens, Item]):
         dropout: float = 0.4,
     ) -> None:
         super().__init__(reader)
-        dim: int = reader.dim  # type: ignore[assignment]
-        self.levels = Levels(dim, whole, fusion, keys, dropout, image=False)
+        self.levels = Levels(reader.dim, whole, fusion, keys, dropout, image=False)
 
     def forward(self, batch: Tokens) -> Item:
         item: Item = self.levels(self.reader(batch))
@@ -202,8 +201,7 @@ class SymmetricAligner(Aligner[Item, Item]):
         self.region_share = REGION_SHARES[attention] if region_share is None else region_share
         if min(weights.values()) < 0 or not any(weights.values()):
             raise InputError(f"The weights are {weights}. Use numbers from 0 up, not all 0.")
-        if not 0 <= self.region_share <= 1:
-            raise InputError(f"region_share is {region_share}. Use a number from 0 to 1.")
+        check_fraction("region_share", self.region_share)
         self.weights = {level: weight for level, weight in weights.items() if weight}
         self.keyed = attention == "shan"
 
@@ -238,10 +236,7 @@ class SymmetricAligner(Aligner[Item, Item]):
         return torch.stack(both).sum(dim=0)
 
     def word_regions(self, images: Item, texts: Item) -> Tensor:
-        words, regions = texts.parts, images.parts
-        similarity = torch.einsum("twd,ird->itwr", words.embeddings, regions.embeddings)
-        real = words.mask[None, :, :, None] & regions.mask[:, None, None, :]
-        return similarity.masked_fill(~real, -torch.inf)
+        return dot_products(images.parts, texts.parts)
 
     def _attend(self, queries: Item, sources: Item, attention: Attention) -> Tensor:
         logits = (_keys(queries), _keys(sources)) if self.keyed else None
