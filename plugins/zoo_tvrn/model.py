@@ -19,13 +19,20 @@ from torch.nn.functional import leaky_relu, pad
 from zoo.batch import Batch, Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
-from zoo.errors import InputError
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import attention_weights
 from zoo.ops import dot_products, in_full, l2_normalize
 from zoo.options import check_choice
 
 from .blocks import blocks, recomputed
+from .checks import (
+    check_boxes,
+    check_doubled,
+    check_first,
+    check_order,
+    check_parts,
+    check_slots,
+)
 from .evidence import squared_differences
 from .heads import AttentionFiltration, GraphReasoning
 from .readings import (
@@ -132,21 +139,20 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
 
     def prepare(self, items: Any, noise: Noise | None = None) -> Regions:
         regions = super().prepare(items, noise)
-        self._check_boxes(regions)
-        if (regions.mask.cumprod(dim=1).bool() != regions.mask).any():
-            raise InputError(
-                "An image has padding between its regions, and a GRU reads them in order. "
-                "Put the real regions first."
-            )
+        if self.needs_boxes:
+            check_boxes(regions)
+        check_order(regions.mask)
         return regions
 
     def forward(self, batch: Regions) -> RefinedImage:
-        self._check_boxes(batch)
+        if self.needs_boxes:
+            check_boxes(batch)
         plain = self.unit_regions(batch)
         context = self._context(plain, batch.boxes)
         regions, enriched = self._read(plain, context.embeddings)
         tokens = both(regions, enriched)
-        self._check_slots(tokens.mask)
+        if self.slots is not None:
+            check_slots(tokens.mask, self.slots)
         whole = self.pooling(tokens)
         relevance = None if self.sae == "off" else self._relevance(tokens, whole, plain.mask)
         offer = None if self.offer is None else self.offer(context)
@@ -174,28 +180,6 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
         relevance = logits.masked_fill(~tokens.mask, -torch.inf).softmax(dim=-1)
         return Fragments(relevance.view(len(real), -1, real.shape[1]).mT, real)
 
-    def _check_boxes(self, regions: Regions) -> None:
-        if not self.needs_boxes:
-            return
-        if regions.boxes is None:
-            raise InputError(
-                "TVRN compares the boxes of an image's regions, and these regions have none. Give "
-                "features with boxes, or build the model with threshold=None or "
-                "region_context='content'."
-            )
-        if regions.boxes.shape != (*regions.mask.shape, 4):
-            raise InputError(
-                f"The boxes have the shape {tuple(regions.boxes.shape)} where "
-                f"{(*regions.mask.shape, 4)} is wanted. Give x1 y1 x2 y2 for each region."
-            )
-
-    def _check_slots(self, mask: Tensor) -> None:
-        if self.slots is not None and (mask.shape[1] != self.slots or not mask.all()):
-            raise InputError(
-                f"compat='release' reads exactly {RELEASED_REGIONS} regions an image, since its "
-                "batch norm counts them, and an image here has others. Use compat='clean'."
-            )
-
 
 # ------------------------------------------------------------------------------------------- texts
 
@@ -222,11 +206,8 @@ class WordEncoder(ReadsWords[Tokens, RefinedText | HalfReadText]):
         super().__init__(reader)
         check_choice("text_context", text_context, TEXT_CONTEXTS)
         expands = text_context in EXPANDING
-        if expands and not doubled:
-            raise InputError(
-                f"doubled is False and text_context is {text_context!r}, whose second reading goes "
-                "on from the first. Use text_context 'none', or leave doubled as it is."
-            )
+        if expands:
+            check_doubled(doubled, text_context)
         self.refine: nn.Module = (
             HalfReading(self.dim, dropout)
             if expands
@@ -277,12 +258,7 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         check_choice("text_context", text_context, TEXT_CONTEXTS)
         check_choice("head", head, HEADS)
         check_choice("compat", compat, COMPAT)
-        if text_context == "first" and compat != "release":
-            raise InputError(
-                "text_context is 'first', which gives all images of a block the context of its "
-                "first one, so that a pair's score depends on its company. Use 'pair', or "
-                "compat='release' to score a released checkpoint."
-            )
+        check_first(text_context, compat)
         self.text_context = text_context
         expands = text_context in EXPANDING
         self.expanded = ExpandedReading(dim, dropout) if expands else None
@@ -295,7 +271,8 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         self.score = linear(similarity_dim, 1)
 
     def forward(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Similarity:
-        self._check(images, texts)
+        expands = isinstance(texts, HalfReadText), images.context is not None
+        check_parts(self.text_context, self.expanded is not None, expands)
         first = images.context[:1] if images.context and self.text_context == "first" else None
         lengths, dim = texts.words.mask.sum(dim=1), images.whole.shape[1]
         columns, order = [], []
@@ -303,14 +280,6 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
             columns.append(torch.cat([self._scores(part, block, first) for part in parts]))
             order.append(rows)
         return Similarity(torch.cat(columns, dim=1)[:, torch.cat(order).argsort()])
-
-    def _check(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> None:
-        expands = self.expanded is not None
-        if isinstance(texts, HalfReadText) != expands or (expands and images.context is None):
-            raise InputError(
-                f"The aligner's text_context is {self.text_context!r}, and an encoder was built "
-                "for another. Give image encoder, text encoder and aligner the same text_context."
-            )
 
     def word_regions(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Tensor:
         """Cosines of first readings: (images, texts, words, regions), -inf at padding."""
