@@ -236,13 +236,14 @@ def test_word_regions_are_what_attention_goes_by():
     assert_close(shown[1, 0, 3, 0], expected)
 
 
+@pytest.mark.parametrize("elements", [25, 80])
 @pytest.mark.parametrize("gates", [4, 1])
-def test_the_gradient_of_gated_pooling_is_that_of_differences(gates, monkeypatch):
-    """`gradcheck` in float64 with padding, in several chunks, by vector and by scalar gates."""
-    monkeypatch.setitem(pooling.ELEMENTS, "cpu", 30)
-    shapes = [(3, 2, 3, 2), (2, 3, 4), (2, 3, gates), (3, 2, 4), (3, 2, gates), (4,)]
+def test_the_gradient_of_gated_pooling_is_that_of_differences(gates, elements, monkeypatch):
+    """`gradcheck` with padding, by vector and scalar gates, in chunks along either axis."""
+    monkeypatch.setitem(pooling.ELEMENTS, "cpu", elements)
+    shapes = [(3, 3, 3, 2), (3, 3, 4), (3, 3, gates), (3, 2, 4), (3, 2, gates), (4,)]
     inputs = [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
-    mask = torch.tensor([[True, True, False], [True, True, True]])
+    mask = torch.tensor([[True, True, False], [True, True, True], [True, False, False]])
 
     assert torch.autograd.gradcheck(lambda *one: gated_pooling(*one, mask), inputs)
 

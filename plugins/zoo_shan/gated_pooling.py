@@ -46,7 +46,7 @@ def gated_pooling(
 
     Yields (source items, items, dim).
     """
-    inputs = (weights.contiguous(), own, own_gates, sources, source_gates, row, mask)
+    inputs = (weights, own, own_gates, sources, source_gates, row, mask)
     pooled: Tensor = _GatedPooling.apply(*inputs)  # type: ignore[no-untyped-call]
     return pooled
 

@@ -29,8 +29,8 @@ from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
-from zoo.kernels.soft_alignment import Attention, attended_cosine, attention_weights
-from zoo.ops import l2_normalize, masked_mean
+from zoo.kernels.attention import Attention, cosine, weigh
+from zoo.ops import dot_products, l2_normalize, masked_mean
 from zoo.options import check_choice, check_positive, check_share
 
 from .gated_pooling import gated_pooling
@@ -82,8 +82,7 @@ class WordEncoder(ReadsWords[Tokens, Side]):
         gate: str = "vector",
     ) -> None:
         super().__init__(reader)
-        dim: int = reader.dim  # type: ignore[assignment]
-        self.side = SideProjections(dim, "t2i", direction, level, gate)
+        self.side = SideProjections(self.dim, "t2i", direction, level, gate)
 
     def forward(self, batch: Tokens) -> Side:
         fixed = getattr(self.reader, "fixed", None)
@@ -98,20 +97,16 @@ class WordEncoder(ReadsWords[Tokens, Side]):
 
 
 class Asked(NamedTuple):
-    """What comes of one side's asking the other: for each item asked and each item that asks.
+    """What comes of one side's asking the other: (images, texts) each.
 
-    local: mean cosine of the asking fragments with their messages
-    found: cosine of their context with what it attends to on the other side
-    whole: (..., dim), the sum of these two vectors
+    local:   mean cosine of the asking fragments with their messages
+    context: cosine of their context vector with what it finds on the other side
+    whole:   (images, texts, dim), the sum of these two vectors
     """
 
     local: Tensor | None = None
-    found: Tensor | None = None
+    context: Tensor | None = None
     whole: Tensor | None = None
-
-    def transposed(self) -> Asked:
-        """For each item that asks and each item asked."""
-        return Asked(*(None if part is None else part.transpose(0, 1) for part in self))
 
 
 class StepwiseAligner(Aligner[Side, Side]):
@@ -173,55 +168,71 @@ class StepwiseAligner(Aligner[Side, Side]):
 
     def word_regions(self, images: Side, texts: Side) -> Tensor:
         """What the attention goes by, P Q^T."""
-        affinity = torch.einsum("twd,ird->itwr", texts.keys.embeddings, images.keys.embeddings)
-        real = texts.keys.mask[None, :, :, None] & images.keys.mask[:, None, None, :]
-        return affinity.masked_fill(~real, -torch.inf)
+        return dot_products(images.keys, texts.keys)
 
     def _steps(self, images: Side, gram: Tensor | None, texts: Side) -> list[Tensor]:
         """Each step's part of the score, (images, texts), for texts of one length.
 
         gram: of the images, if words ask
         """
-        affinity = _dot_products(images.keys, texts.keys)
-        similarity = _dot_products(images.fragments, texts.fragments)
+        affinity = _products(images.keys, texts.keys)
+        similarity = _products(images.fragments, texts.fragments)
         regions = words = Asked()
         if self.regions_ask:
-            dots = affinity.permute(2, 0, 1, 3), similarity.permute(2, 0, 1, 3), _gram(texts)
-            regions = self._ask(images, texts, dots, self.pool_regions).transposed()
+            regions = self._regions_ask(images, texts, affinity, similarity)
         if gram is not None:
-            dots = affinity.permute(0, 2, 3, 1), similarity.permute(0, 2, 3, 1), gram
-            words = self._ask(texts, images, dots, self.pool_words)
+            words = self._words_ask(images, gram, texts, affinity, similarity)
         steps = [_mixed(self.local_share, regions.local, words.local)]
         if self.level != "local_local":
-            steps.append(_mixed(self.global_share, regions.found, words.found))
+            steps.append(_mixed(self.global_share, regions.context, words.context))
         if self.level == "global_global":
             image = images.whole[:, None] if images.whole is not None else regions.whole
             text = texts.whole[None] if texts.whole is not None else words.whole
             steps.append(_cosine(image, text))
         return steps
 
-    def _ask(
-        self, asking: Side, asked: Side, dots: tuple[Tensor, Tensor, Tensor], row: Tensor | None
+    def _regions_ask(
+        self, images: Side, texts: Side, affinity: Tensor, similarity: Tensor
     ) -> Asked:
-        """One side's messages from the other, and what it makes of them.
-
-        dots: affinity and similarity, (items asked, items asking, fragments asking, those asked);
-              and the Gram matrices of the items asked
-        """
-        affinity, similarity, gram = dots
-        mask, sources = asking.keys.mask, asked.fragments.embeddings
-        weights = attention_weights(affinity, mask, asked.keys.mask[:, None], self.attention)
-        local = masked_mean(attended_cosine(weights, similarity, gram[:, None]), mask)
-        if row is None:
+        """The regions' messages t* from each text, and what they make of them."""
+        weights = weigh(affinity, None, self.attention, None, sources_axis=3)
+        mixed = torch.einsum("irtw,twv->irtv", weights, _gram(texts))
+        cosines = cosine((weights * similarity).sum(dim=3), (weights * mixed).sum(dim=3))
+        local = masked_mean(cosines.transpose(1, 2), images.keys.mask[:, None])
+        if self.pool_regions is None:
             return Asked(local)
-        own, own_gates = asking.fragments.embeddings, _embeddings(asking.own_gates)
-        context = gated_pooling(
-            weights, own, own_gates, sources, _embeddings(asked.gates), row, mask
-        )
+        context, found = self._find(images, texts, weights.permute(2, 0, 1, 3), self.pool_regions)
+        whole = (context + found).transpose(0, 1)
+        return Asked(local, cosine_similarity(context, found, dim=-1).T, whole)
+
+    def _words_ask(
+        self, images: Side, gram: Tensor, texts: Side, affinity: Tensor, similarity: Tensor
+    ) -> Asked:
+        """The words' messages v* from each image, and what they make of them."""
+        padding = ~images.keys.mask[:, :, None, None]
+        weights = weigh(affinity, padding, self.attention, None, sources_axis=1)
+        mixed = (gram @ weights.flatten(2)).view_as(weights)
+        cosines = cosine((weights * similarity).sum(dim=1), (weights * mixed).sum(dim=1))
+        local = masked_mean(cosines, texts.keys.mask)
+        if self.pool_words is None:
+            return Asked(local)
+        context, found = self._find(texts, images, weights.permute(0, 2, 3, 1), self.pool_words)
+        return Asked(local, cosine_similarity(context, found, dim=-1), context + found)
+
+    def _find(
+        self, asking: Side, asked: Side, weights: Tensor, row: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Context vectors, and what they attend to: (items asked, items asking, dim) each.
+
+        weights: (items asked, items asking, fragments asking, fragments asked)
+        """
+        own, sources = asking.fragments.embeddings, asked.fragments.embeddings
+        gates = _embeddings(asking.own_gates), _embeddings(asked.gates)
+        context = gated_pooling(weights, own, gates[0], sources, gates[1], row, asking.keys.mask)
         # Here the vector found is formed: one a pair costs no more than its dot products would.
         logits = self.global_sharpness * l2_normalize(context) @ sources.mT
-        found = logits.masked_fill(~asked.keys.mask[:, None], -torch.inf).softmax(dim=-1) @ sources
-        return Asked(local, _cosine(context, found), context + found)
+        shares = logits.masked_fill(~asked.keys.mask[:, None], -torch.inf).softmax(dim=-1)
+        return context, shares @ sources
 
     def _check(self, images: Side, texts: Side) -> None:
         """Refuse sides that were encoded for another direction or level."""
@@ -267,7 +278,7 @@ def _embeddings(part: Fragments | None) -> Tensor:
     return part.embeddings
 
 
-def _dot_products(images: Fragments, texts: Fragments) -> Tensor:
+def _products(images: Fragments, texts: Fragments) -> Tensor:
     """(images, regions, texts, words)."""
     products = images.embeddings.flatten(0, 1) @ texts.embeddings.flatten(0, 1).T
     return products.view(*images.mask.shape, *texts.mask.shape)

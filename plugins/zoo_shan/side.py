@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, Fragments
-from zoo.kernels.packing import in_full
-from zoo.ops import masked_mean
+from zoo.ops import in_full, masked_mean
 from zoo.options import check_choice
 
 LEVELS = ("local_local", "global_local", "global_global")
