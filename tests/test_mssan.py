@@ -342,7 +342,7 @@ def test_an_image_as_it_came_is_the_mean_of_its_features(standardize):
         (lambda: score({}, {"attention": "shan"}), "no keys. Set keys to true in both encoders"),
         (lambda: score_two_fusions(), r"fused level has 8 numbers an image and 24 a text"),
         (lambda: AdaptiveMarginLoss("ema"), "rule is 'ema'. Use one of semantic_ema, teacher"),
-        (lambda: AdaptiveMarginLoss(sign=0), "sign is 0. Use 1 or -1."),
+        (lambda: AdaptiveMarginLoss(sign=0), "sign is 0. Use one of 1, -1."),
         (lambda: AdaptiveMarginLoss(margin=0.1), "margin is 0.1, and a margin moves from 0.2"),
         (lambda: AdaptiveMarginLoss(negatives="sum"), "negatives is 'sum'"),
         (lambda: AdaptiveMarginLoss(reduction="max"), "reduction is 'max'"),

@@ -218,7 +218,7 @@ def test_another_caption_of_the_same_image_is_no_negative(rule, negatives):
     [
         ("semantic_ema", None, None, "'semantic_ema' compares each image as one vector, 'whole'"),
         ("semantic_ema", item(3), Fragments, "each text as one vector, .* none in Fragments"),
-        ("teacher", item(3), item(3), "'fixed' of its encoding, .* Set fixed in the encoder"),
+        ("teacher", item(3), item(3), "'fixed' of its encoding, .* Set fixed in the image encoder"),
     ],
 )
 def test_encodings_without_the_vectors_are_refused(rule, images, texts, words):

@@ -136,7 +136,7 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
 
     @abstractmethod
     def forward(self, images: ImagesT, texts: TextsT) -> Similarity:
-        """Compare every image with every text.
+        """Compare every image with every text; there is at least one of each.
 
         Entry (i, t) depends on image i and text t alone, so a caller may score all pairs
         block by block and get the same numbers.

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from .errors import InputError
 
 
-def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
+def check_choice(option: str, value: object, choices: Iterable[object]) -> None:
     """Raise `InputError` unless `value` is one of the choices."""
     known = list(choices)
     if value not in known:
-        raise InputError(f"{option} is {value!r}. Use one of {', '.join(known)}.")
+        raise InputError(f"{option} is {value!r}. Use one of {', '.join(map(str, known))}.")
 
 
 def check_share(option: str, value: float) -> None:

@@ -16,7 +16,7 @@ from zoo.batch import Batch
 from zoo.errors import InputError
 from zoo.interfaces import Loss, Pairs, Similarity
 from zoo.losses import REDUCTIONS, Contest, contests
-from zoo.options import check_choice
+from zoo.options import check_choice, check_fraction
 
 NEGATIVES = ("hardest", "all", "mix")
 
@@ -62,7 +62,7 @@ class AdaptiveMarginLoss(Loss):
     margin:    each base to begin with
     least, largest: limits of a base
     sign:      1: similar negatives are pushed further, which is what the abstract asks for; -1:
-               less far, as in most of the literature
+               less far, as in Biten et al. (WACV 2022) and He et al. (SIGIR 2021)
     negatives: "hardest" (the best-scoring one), "all" (their sum), or "mix": the hardest and
                `average_weight` times the mean over all
     reduction: over matches
@@ -93,9 +93,10 @@ class AdaptiveMarginLoss(Loss):
         check_choice("rule", rule, RULES)
         check_choice("negatives", negatives, NEGATIVES)
         check_choice("reduction", reduction, REDUCTIONS)
-        if sign not in (1, -1):
-            raise InputError(f"sign is {sign}. Use 1 or -1.")
-        if not least <= margin <= largest:
+        check_choice("sign", sign, (1, -1))
+        check_fraction("momentum", momentum)
+        check_fraction("slope", slope)  # above 1 a margin could fall below 0
+        if RULES[rule].base and not least <= margin <= largest:
             raise InputError(
                 f"margin is {margin}, and a margin moves from {least} to {largest}. "
                 "Begin within these limits, or change least and largest."
@@ -142,7 +143,8 @@ class AdaptiveMarginLoss(Loss):
             raise InputError(
                 f"The rule {rule!r} compares each {side} as one vector, {name!r} of its encoding, "
                 f"and there is {'none' if items is None else f'none in {type(items).__name__}'}. "
-                f'Set {name} in the encoder of a model that has it, or the rule to "static".'
+                f"Set {name} in the {side} encoder of a model that has it (in training, where alone it "
+                'is kept), or the rule to "static".'
             )
         return vectors.detach()
 

@@ -25,7 +25,7 @@ from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import Attention, soft_alignment
-from zoo.ops import dot_products, l2_normalize, masked_mean
+from zoo.ops import dot_products, in_full, l2_normalize, masked_mean
 from zoo.options import check_choice, check_fraction, check_share
 
 from .mffm import Fusion, Pooling
@@ -251,7 +251,8 @@ def product(images: Item, texts: Item, level: str) -> Tensor:
             f"The {level} level has {ours.shape[1]} numbers an image and {theirs.shape[1]} a text. "
             "Give both encoders the same dim and the same fusion."
         )
-    return ours @ theirs.T
+    with torch.autocast(ours.device.type, enabled=False):  # rounded scores would rank otherwise
+        return ours @ theirs.T
 
 
 def one_vector(items: Item, level: str) -> Tensor:
@@ -262,7 +263,7 @@ def one_vector(items: Item, level: str) -> Tensor:
             f"The aligner compares the {level} level, and these encodings lack it. "
             f"Set {option} in both encoders, or {level}_weight to 0 in the aligner."
         )
-    return vectors
+    return in_full(vectors)
 
 
 def _keys(items: Item) -> Fragments:
