@@ -291,6 +291,20 @@ def test_padding_is_neither_attended_to_nor_encoded():
     assert (together[2:] == 0).all()
 
 
+def test_padding_between_regions_moves_behind_them():
+    """Whatever the mask, an image is its real regions in their order."""
+    image_encoder = encoder()
+    mask = torch.tensor([[True, False, True, False], [True, True, True, False]])
+    features, boxes = torch.randn(2, 4, 6), torch.rand(2, 4, 4)
+
+    regions = image_encoder.prepare(Regions(features, mask, boxes))
+
+    assert regions.mask.tolist() == [[True, True, False], [True, True, True]]
+    assert_close(regions.features[0, :2], features[0, [0, 2]])
+    assert_close(regions.boxes[0, :2], boxes[0, [0, 2]])
+    assert_close(regions.features[1], features[1, :3])
+
+
 def test_noise_drops_a_fifth_of_the_regions_with_their_boxes():
     """Boxes stay beside their regions, and the gaps are closed."""
     image_encoder = encoder(region_drop=0.2)

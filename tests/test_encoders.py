@@ -390,6 +390,16 @@ def test_fixed_word_vectors_stand_beside_learned_ones(tmp_path):
     assert "fixed" not in bigru().state_dict()
 
 
+def test_training_without_fixed_word_vectors_is_refused():
+    """A table of zeros beside the learned embeddings would look like GloVe and be nothing."""
+    encoder = bigru(fixed_dim=3)
+    prepared = encoder.prepare(CAPTIONS)
+
+    with pytest.raises(InputError, match=r"all of them are 0\. Name their file .* fixed_dim=0\)"):
+        encoder.train()(prepared)
+    assert encoder.eval()(prepared).embeddings.isfinite().all()
+
+
 class Sums(ReadsWords[Tokens, Fragments]):
     """Words, added up."""
 

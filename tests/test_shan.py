@@ -288,23 +288,6 @@ def test_matrices_start_xavier_uniform_and_biases_at_zero():
     assert (vector.own_gate.bias == 0).all()
 
 
-def test_training_without_word_vectors_is_refused():
-    """A table of zeros beside the learned embeddings would look like GloVe and be nothing."""
-    reader = {"type": "bigru", "word_dim": 5, "fixed_dim": 4, "dim": DIM}
-    text_encoder = build("text_encoder", {"type": "shan_words", "reader": reader}, FILES)
-    prepared = text_encoder.prepare(CAPTIONS)
-
-    with pytest.raises(InputError) as caught:
-        text_encoder.train()(prepared)
-
-    assert str(caught.value) == (
-        "The text encoder has room for fixed word vectors (fixed_dim), and all of them are 0. "
-        "Name their file (--set initial_weights.text_encoder=PATH), or learn all "
-        "(--set initial_weights.text_encoder=None --set model.text_encoder.reader.fixed_dim=0)."
-    )
-    assert text_encoder.eval()(prepared).fragments.embeddings.isfinite().all()
-
-
 def test_with_word_vectors_training_goes_on(tmp_path):
     """They stand before the learned embeddings, and do not learn."""
     file = tmp_path / "vectors.txt"

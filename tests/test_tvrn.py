@@ -650,15 +650,6 @@ def test_release_mode_reads_36_regions():
             encoder(images)
 
 
-def test_padding_between_regions_is_refused():
-    """A GRU reads regions in order; a gap is no region."""
-    images = some_regions(3, 3)
-    images.mask[1, 1] = False
-
-    with pytest.raises(InputError, match="padding between its regions"):
-        clean().image_encoder.prepare(images)
-
-
 def test_an_image_offers_no_more_than_texts_ask_for():
     """What only expanded texts need is neither computed nor built without them."""
     images = some_regions(3)

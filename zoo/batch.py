@@ -95,7 +95,8 @@ class Fragments(Batch):
     """The encoded parts of each item: regions of an image, words or phrases of a text.
 
     embeddings: (items, fragments, dim)
-    mask:       (items, fragments), True where the fragment is real and not padding
+    mask:       (items, fragments), True where the fragment is real and not padding; the real ones
+                come first
     """
 
     embeddings: Tensor

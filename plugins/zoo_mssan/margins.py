@@ -143,8 +143,8 @@ class AdaptiveMarginLoss(Loss):
             raise InputError(
                 f"The rule {rule!r} compares each {side} as one vector, {name!r} of its encoding, "
                 f"and there is {'none' if items is None else f'none in {type(items).__name__}'}. "
-                f"Set {name} in the {side} encoder of a model that has it (in training, where alone it "
-                'is kept), or the rule to "static".'
+                f"Set {name} in the {side} encoder of a model that has it, which keeps it in "
+                'training alone, or the rule to "static".'
             )
         return vectors.detach()
 

@@ -85,13 +85,6 @@ class WordEncoder(ReadsWords[Tokens, Side]):
         self.side = SideProjections(self.dim, "t2i", direction, level, gate)
 
     def forward(self, batch: Tokens) -> Side:
-        fixed = getattr(self.reader, "fixed", None)
-        if self.training and fixed is not None and not fixed.any():
-            raise InputError(
-                "The text encoder has room for fixed word vectors (fixed_dim), and all of them are "
-                "0. Name their file (--set initial_weights.text_encoder=PATH), or learn all (--set "
-                "initial_weights.text_encoder=None --set model.text_encoder.reader.fixed_dim=0)."
-            )
         side: Side = self.side(self.reader(batch))
         return side
 

@@ -23,15 +23,6 @@ def check_boxes(regions: Regions) -> None:
         )
 
 
-def check_order(mask: Tensor) -> None:
-    """Raise `InputError` where an image's padding, (images, regions), is not all at its end."""
-    if (mask.cumprod(dim=1).bool() != mask).any():
-        raise InputError(
-            "An image has padding between its regions, and a GRU reads them in order. "
-            "Put the real regions first."
-        )
-
-
 def check_slots(mask: Tensor, slots: int) -> None:
     """Raise `InputError` unless every image has just the tokens that a batch norm counts."""
     if mask.shape[1] != slots or not mask.all():

@@ -29,7 +29,6 @@ from .checks import (
     check_boxes,
     check_doubled,
     check_first,
-    check_order,
     check_parts,
     check_slots,
 )
@@ -141,7 +140,6 @@ class RegionEncoder(ReadsRegions[RefinedImage]):
         regions = super().prepare(items, noise)
         if self.needs_boxes:
             check_boxes(regions)
-        check_order(regions.mask)
         return regions
 
     def forward(self, batch: Regions) -> RefinedImage:

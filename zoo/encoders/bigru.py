@@ -30,7 +30,8 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
     vocabulary: from `vocab.json` of the model's folder
     word_dim:   of the embeddings
     fixed_dim:  of word vectors that do not learn and stand beside the embeddings (SHAN). They are
-                0 until `load_initial` is given their file, and are saved with the weights
+                0 until `load_initial` is given their file, are saved with the weights, and without
+                them training is refused
     word_drop:  share of the words that noise changes: half of them become the mask token, a tenth
                 a random entry of the vocabulary, the rest are left out (start and end too, as in
                 CHAN's released code; ours keeps at least one)
@@ -98,6 +99,12 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         return [START, *tokenize(text), END]
 
     def forward(self, batch: Tokens) -> Fragments:
+        if self.training and self.fixed is not None and not self.fixed.any():
+            raise InputError(
+                "The text encoder has room for fixed word vectors (fixed_dim), and all of them are "
+                "0. Name their file (initial_weights.text_encoder=PATH), or learn all numbers "
+                "(initial_weights.text_encoder=None and fixed_dim=0)."
+            )
         packed = pack_padded_sequence(
             self.dropout(self._vectors(batch.ids)),
             batch.mask.sum(dim=1).cpu(),

@@ -64,10 +64,13 @@ class ReadsRegions(ImageEncoder[EncodedT], ABC):
     def prepare(self, items: Any, noise: Noise | None = None) -> Regions:
         """From `Regions`, an array (images, regions, dim), or a list of arrays (regions, dim).
 
-        Raises `InputError`, naming the image, for no regions, another dim, and NaN or infinity.
+        Padding between regions is moved behind them. Raises `InputError`, naming the image, for no
+        regions, another dim, and NaN or infinity.
         """
         regions = items if isinstance(items, Regions) else Regions(*pad(self._rows(items)))
         self._check(regions)
+        if (regions.mask[:, 1:] & ~regions.mask[:, :-1]).any():
+            regions = _keep(regions, regions.mask)
         if noise is None or not self.region_drop:
             return regions
         return _drop(regions, self.region_drop, noise)
@@ -146,7 +149,7 @@ def unit_fragments(hidden: Tensor, mask: Tensor) -> Fragments:
 
 
 def _drop(regions: Regions, share: float, noise: Sequence[np.random.Generator]) -> Regions:
-    """Leave out a share of each image's regions, but never all, and close the gaps."""
+    """Leave out a share of each image's regions, but never all."""
     keep = torch.zeros_like(regions.mask)
     for row, generator in enumerate(noise):
         real = regions.mask[row].nonzero()[:, 0]
@@ -154,6 +157,11 @@ def _drop(regions: Regions, share: float, noise: Sequence[np.random.Generator]) 
         if not kept.any():
             kept[generator.integers(len(real))] = True
         keep[row, real[torch.from_numpy(kept)]] = True
+    return _keep(regions, keep)
+
+
+def _keep(regions: Regions, keep: Tensor) -> Regions:
+    """Some of each image's regions, in their order and without gaps."""
     order = (~keep).byte().argsort(dim=1, stable=True)[:, : int(keep.sum(dim=1).max())]
     rows = torch.arange(len(keep))[:, None]
     boxes = None if regions.boxes is None else regions.boxes[rows, order]
