@@ -317,6 +317,17 @@ def test_sides_of_another_variant_are_refused():
     )
 
 
+def test_gates_of_two_kinds_are_refused():
+    """A vector of one side cannot be added to a number of the other."""
+    images, texts = (
+        SideProjections(DIM, way, "both", LEVELS[-1], gate)(ragged([2], DIM))
+        for way, gate in (("i2t", "vector"), ("t2i", "scalar"))
+    )
+
+    with pytest.raises(InputError, match="Give both encoders the same gate and dim"):
+        StepwiseAligner(DIM)(images, texts)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -328,8 +339,8 @@ def test_sides_of_another_variant_are_refused():
         ({"gate": "matrix"}, "gate is 'matrix'. Use one of vector, scalar."),
         ({"local_sharpness": 0}, "local_sharpness is 0. Use a number above 0."),
         ({"global_sharpness": -1}, "global_sharpness is -1. Use a number above 0."),
-        ({"local_share": 1.2}, "local_share is 1.2. Use a number from 0 to below 1."),
-        ({"global_share": 1}, "global_share is 1. Use a number from 0 to below 1."),
+        ({"local_share": 1.2}, "local_share is 1.2. Use a number from 0 to 1."),
+        ({"global_share": -1}, "global_share is -1. Use a number from 0 to 1."),
     ],
 )
 def test_wrong_options_are_refused(options, said):

@@ -30,8 +30,8 @@ from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.attention import Attention, cosine, weigh
-from zoo.ops import dot_products, l2_normalize, masked_mean
-from zoo.options import check_choice, check_positive, check_share
+from zoo.ops import dot_products, in_full, l2_normalize, masked_mean
+from zoo.options import check_choice, check_fraction, check_positive
 
 from .gated_pooling import gated_pooling
 from .side import DIRECTIONS, LEVELS, Side, SideProjections, blocks_of_lengths, by_length
@@ -137,8 +137,8 @@ class StepwiseAligner(Aligner[Side, Side]):
         check_choice("level", level, LEVELS)
         check_positive("local_sharpness", local_sharpness)
         check_positive("global_sharpness", global_sharpness)
-        check_share("local_share", local_share)
-        check_share("global_share", global_share)
+        check_fraction("local_share", local_share)
+        check_fraction("global_share", global_share)
         self.attention = Attention(sharpness=local_sharpness)
         self.global_sharpness = global_sharpness
         self.direction, self.level = direction, level
@@ -221,7 +221,13 @@ class StepwiseAligner(Aligner[Side, Side]):
         """
         own, sources = asking.fragments.embeddings, asked.fragments.embeddings
         gates = _embeddings(asking.own_gates), _embeddings(asked.gates)
-        context = gated_pooling(weights, own, gates[0], sources, gates[1], row, asking.keys.mask)
+        if gates[0].shape[-1] != gates[1].shape[-1]:
+            raise InputError(
+                f"One side has {gates[0].shape[-1]} gates a fragment and the other "
+                f"{gates[1].shape[-1]}. Give both encoders the same gate and dim."
+            )
+        inputs = (weights, own, gates[0], sources, gates[1], in_full(row), asking.keys.mask)
+        context = gated_pooling(*inputs)
         # Here the vector found is formed: one a pair costs no more than its dot products would.
         logits = self.global_sharpness * l2_normalize(context) @ sources.mT
         shares = logits.masked_fill(~asked.keys.mask[:, None], -torch.inf).softmax(dim=-1)
