@@ -320,7 +320,7 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         if images.relevance is not None:
             relevance = images.relevance.embeddings.mT.flatten(1)
             weights = reweighted(weights, relevance[:, None, None])
-        vectors = squared_differences(
-            weights.flatten(1, 2), regions.embeddings, flat, self.local.weight, self.local.bias
-        )
+        shares = weights.flatten(1, 2).to(flat.dtype)
+        layer = self.local
+        vectors = squared_differences(shares, regions.embeddings, flat, layer.weight, layer.bias)
         return vectors.view(len(images), *mask.shape, -1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.batch import Batch, Fragments
 from zoo.kernels.soft_alignment import attention_weights
-from zoo.ops import l2_normalize
+from zoo.ops import in_full, l2_normalize
 
 from .refinement import ATTENTION, ContentAttention, Pooling, Projection, Reading, both, linear
 
@@ -152,11 +152,13 @@ class ExpandedReading(nn.Module):
         weights = attention_weights(
             logits, texts.queries.mask, context.keys.mask[:, None], ATTENTION
         )
-        gram = context.regions.embeddings @ context.regions.embeddings.mT
         flat = weights.flatten(1, 2)
-        square = (flat * (flat @ gram)).sum(dim=-1, keepdim=True)
-        length = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
-        inputs = torch.baddbmm(self.bias, flat / (length + 1e-8), context.inputs.embeddings)
+        with torch.autocast(flat.device.type, enabled=False):  # a root of rounded sums is far off
+            regions = in_full(context.regions.embeddings)
+            square = (flat * (flat @ (regions @ regions.mT))).sum(dim=-1, keepdim=True)
+            length = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
+        shares = (flat / (length + 1e-8)).to(context.inputs.embeddings.dtype)
+        inputs = torch.baddbmm(self.bias, shares, context.inputs.embeddings)
         return inputs.view(*weights.shape[:3], -1)
 
     def _step(self, inputs: Tensor, state: Tensor) -> Tensor:

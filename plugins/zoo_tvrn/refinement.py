@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from zoo.batch import Fragments
 from zoo.encoders.regions import unit_fragments
 from zoo.kernels.soft_alignment import Attention, attention_weights
-from zoo.ops import l2_normalize
+from zoo.ops import in_full, l2_normalize
 
 SHARPNESS, LEAK = 9, 0.1
 ATTENTION = Attention(SHARPNESS, LEAK, normalize=True)
@@ -39,7 +39,7 @@ class ContentAttention(nn.Module):
     def forward(self, fragments: Fragments) -> Tensor:
         x, mask = fragments.embeddings, fragments.mask
         logits = self.query(x) @ self.key(x).mT
-        return l2_normalize(attention_weights(logits, mask, mask, ATTENTION) @ x)
+        return l2_normalize(attention_weights(logits, mask, mask, ATTENTION).to(x.dtype) @ x)
 
 
 class SpatialAttention(nn.Module):
@@ -60,12 +60,12 @@ class SpatialAttention(nn.Module):
         x, mask = regions.embeddings, regions.mask
         logits, near = self._cosines(x), None
         if boxes is not None and self.threshold is not None:
-            near = overlap(boxes.to(x.dtype), self.threshold)
+            near = overlap(in_full(boxes), self.threshold)
             logits = logits.masked_fill(~near, 0)
         weights = attention_weights(logits, mask, mask, ATTENTION)
         if near is not None and not self.released:
             weights = reweighted(weights, near)
-        return l2_normalize(weights @ x)
+        return l2_normalize(weights.to(x.dtype) @ x)
 
     def _cosines(self, x: Tensor) -> Tensor:
         query, key = normalize(self.query(x), dim=-1, eps=1e-8), self.key(x)
