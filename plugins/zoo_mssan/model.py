@@ -39,7 +39,7 @@ class Item(Batch):
     whole: (items, dim), of unit length
     fused: (items, n), whose product with the other side's is the fused level
     keys:  the parts projected, where attention has logits of its own
-    fixed: (images, features), of unit length: the image as it came, for a loss
+    fixed: (images, features), of unit length: in training, the image as it came, for a loss
     """
 
     parts: Fragments
@@ -104,8 +104,8 @@ class RegionEncoder(ReadsRegions[Item]):
     """Regions as unit vectors of the joint space, and the image's levels.
 
     whole, fusion, keys: see `Levels`; dropout: in the pooling
-    fixed: keep the mean of the features as they came (standardised, if the encoder does that),
-           for margins that follow a similarity that does not learn
+    fixed: in training, keep the mean of the features as they came (standardised, if the encoder
+           does that), for margins that follow a similarity that does not learn
     """
 
     def __init__(
