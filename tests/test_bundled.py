@@ -125,6 +125,7 @@ def test_its_results_say_how_they_were_measured(name):
     )
 
 
+@pytest.mark.timeout(1800)  # SHAN and TVRN work on every pair, for some minutes
 @pytest.mark.parametrize("name", NAMES)
 def test_evaluation_gives_its_results_again(request, shared_data, run, name, tmp_path):
     """`zoo evaluate` on the test split, each figure to 0.1.

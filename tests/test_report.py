@@ -270,3 +270,13 @@ class TestFigure:
         """The message names one that has."""
         with pytest.raises(InputError, match=r"no photograph to draw on\. Choose a model with"):
             align(tiny_model(), PHOTOS / "cat.jpg", "a dog")
+
+
+def test_a_part_within_a_part_is_shown_in_brackets():
+    """Settings read as words, not as Python."""
+    from zoo.report.card import _settings
+
+    reader = {"type": "bigru", "dim": 4}
+    assert _settings({"type": "shan_words", "reader": reader, "weights": {"words": 1}}) == (
+        "`shan_words`, reader (`bigru`, dim 4), weights (words 1)"
+    )

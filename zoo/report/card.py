@@ -133,8 +133,12 @@ def _parts(config: ModelConfig) -> Table:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    named = [f"{key} {value}" for key, value in settings.items() if key != "type"]
-    return ", ".join([f"`{settings['type']}`", *named])
+    named = [f"{key} {_value(value)}" for key, value in settings.items() if key != "type"]
+    return ", ".join([f"`{settings['type']}`", *named] if "type" in settings else named)
+
+
+def _value(value: Any) -> str:
+    return f"({_settings(value)})" if isinstance(value, dict) else str(value)
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from .results import FIGURES, seeds_of
@@ -55,7 +55,9 @@ class Summary:
         return f"{known[0] / 1e6:.2f} M" if known[0] >= 100_000 else f"{known[0]:,}"
 
     def time(self, seconds: str, place: str) -> str:
-        """The mean time, and what it was measured on; one for each of several machines.
+        """The median time, and what it was measured on; one for each of several machines.
+
+        The median, since a run that shared its processor took longer than it needs.
 
         >>> row = {"scoring_seconds": 90.0, "measured_on": "cpu, 1 thread"}
         >>> Summary("x", [row, row]).time("scoring_seconds", "measured_on")
@@ -66,7 +68,7 @@ class Summary:
             if row.get(seconds) is not None:
                 places.setdefault(row.get(place) or "", []).append(row[seconds])
         told = (
-            _duration(fmean(times)) + (f" ({where})" if where else "")
+            _duration(median(times)) + (f" ({where})" if where else "")
             for where, times in places.items()
         )
         return "; ".join(told) or NOTHING

@@ -81,6 +81,7 @@ ablations = {
     },
     "without-SAE": {"model.image_encoder.sae": "off"},
     "SGR": {"model.aligner.head": "sgr"},
+    "log-sum-exp-loss": {"loss": dict(type="log_sum_exp")},
     "words-by-image": {  # several times as slow: half of each caption is read for every image
         "model.image_encoder.text_context": "pair",
         "model.text_encoder.text_context": "pair",
