@@ -67,7 +67,7 @@ def test_seeds_give_a_mean_and_a_sample_deviation(folders):
 
 
 def test_sizes_and_times_say_what_they_were_measured_on(folders):
-    """A time is the median over the seeds, 60, 120 and 60 s here; what nobody measured is a dash."""
+    """A time is the median over seeds, of 60, 120 and 60 s here; what nobody measured is a dash."""
     found = lines(comparison_table(summaries(folders, "f8k")))
 
     assert found["many"]["parameters"] == "2.00 M"
