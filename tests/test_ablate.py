@@ -103,7 +103,7 @@ def test_a_row_is_what_its_model_measures(done):
     assert row["model_sha256"] == sha256(model / "model.safetensors")
     assert row["data_fingerprint"] == measured.data_fingerprint
     assert row["parameters"] == 6 * 4 + 4 + 64 * 4
-    assert row["training_seconds"] > 0
+    assert row["training_seconds"] >= 0  # to a tenth of a second
     assert row["scoring_seconds"] >= 0
     assert row["split"] == "dev"
     assert row["trained_on"].startswith("cpu, ")
