@@ -22,8 +22,7 @@ from zoo.model import MatchingModel
 from zoo.training.recipe import read_recipe
 from zoo_tvrn.evidence import squared_differences
 from zoo_tvrn.losses import LogSumExpLoss
-from zoo_tvrn.model import RefinedImage
-from zoo_tvrn.readings import RefinedText
+from zoo_tvrn.records import RefinedImage, RefinedText
 from zoo_tvrn.refinement import overlap
 from zoo_tvrn.release import released_config, released_weights, score_as_released
 

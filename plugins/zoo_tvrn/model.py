@@ -9,14 +9,13 @@ beside this file lists what the paper leaves open (INFERRED) and where we depart
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad
 
-from zoo.batch import Batch, Fragments, Regions, Tokens
+from zoo.batch import Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
@@ -34,15 +33,8 @@ from .checks import (
 )
 from .evidence import squared_differences
 from .heads import AttentionFiltration, GraphReasoning
-from .readings import (
-    Context,
-    ExpandedReading,
-    HalfReading,
-    HalfReadText,
-    Offer,
-    RefinedText,
-    WholeReading,
-)
+from .readings import ExpandedReading, HalfReading, Offer, WholeReading
+from .records import Context, HalfReadText, RefinedImage, RefinedText
 from .refinement import (
     ATTENTION,
     LEAK,
@@ -66,25 +58,6 @@ RELEASED_REGIONS = 36
 
 
 # ------------------------------------------------------------------------------------------ images
-
-
-@dataclass(frozen=True)
-class RefinedImage(Batch):
-    """An image as it is compared. The first reading is of plain regions, the second of enriched.
-
-    regions:   the first reading, or the only one
-    enriched:  the second reading
-    whole:     (images, dim), of unit length
-    relevance: softmax(9 region . whole) over both readings: (images, regions, readings); None
-               without semantic alignment enhancement
-    context:   for texts that are expanded with it
-    """
-
-    regions: Fragments
-    enriched: Fragments | None
-    whole: Tensor
-    relevance: Fragments | None
-    context: Context | None
 
 
 class RegionEncoder(ReadsRegions[RefinedImage]):

@@ -7,30 +7,15 @@ the second is done for each pair.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from zoo.batch import Batch, Fragments
+from zoo.batch import Fragments
 from zoo.kernels.soft_alignment import attention_weights
 from zoo.ops import in_full, l2_normalize
 
+from .records import Context, HalfReadText, RefinedText
 from .refinement import ATTENTION, ContentAttention, Pooling, Projection, Reading, both, linear
-
-
-@dataclass(frozen=True)
-class Context(Batch):
-    """What texts are expanded with: an image's context regions, and two maps of them.
-
-    regions: con, of unit length
-    keys:    K con + b
-    inputs:  W_ih con, the input of the GRU that goes on over the expanded text: (.., 3 dim)
-    """
-
-    regions: Fragments
-    keys: Fragments
-    inputs: Fragments
 
 
 class Offer(nn.Module):
@@ -43,38 +28,6 @@ class Offer(nn.Module):
     def forward(self, context: Fragments) -> Context:
         x, mask = context.embeddings, context.mask
         return Context(context, Fragments(self.key(x), mask), Fragments(self.inputs(x), mask))
-
-
-@dataclass(frozen=True)
-class RefinedText(Batch):
-    """A caption refined by its own context alone.
-
-    words:    the first reading, or the only one
-    expanded: the second reading
-    whole:    (texts, dim), of unit length
-    """
-
-    words: Fragments
-    expanded: Fragments | None
-    whole: Tensor
-
-
-@dataclass(frozen=True)
-class HalfReadText(Batch):
-    """A caption read as far as no image is needed: shortcut 1, since the GRU looks back only.
-
-    words:   the first reading
-    plain:   the words before it
-    local:   the first reading as the pooling projects it
-    queries: Q cc + b, what each word asks an image's context
-    state:   (texts, dim), the GRU's last
-    """
-
-    words: Fragments
-    plain: Fragments
-    local: Fragments
-    queries: Fragments
-    state: Tensor
 
 
 class WholeReading(nn.Module):
