@@ -29,6 +29,7 @@ model = dict(
 )
 vocabulary = dict(minimum_count=4)
 initial_weights = dict(extractor="chan-f8k")
+# In all these recipes the temperature begins at 0.05 for each level that the score adds up: 3 here.
 loss = dict(type="contrastive", temperature=0.15, learnable=True)
 data = dict(
     inputs="features",
