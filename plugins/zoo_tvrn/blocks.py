@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.batch import Batch, Fragments
+from zoo.kernels.packing import cuts
 
 CELLS = 2**21
 """Numbers in the largest tensor of a block of pairs on a CPU: 8 MiB in float32."""
@@ -36,7 +37,9 @@ def blocks(
     the largest tensor of a block, (images, texts, 2 words, dim), has at most `CELLS` numbers.
     """
     cells = CELLS if lengths.device.type == "cpu" else ACCELERATOR_CELLS
-    for rows, longest in _by_length(lengths):
+    ascending, order = lengths.sort(stable=True)
+    for place, longest in cuts(ascending.tolist(), WORDS):
+        rows = order[place]
         size = max(1, cells // (2 * len(rows) * longest * dim))
         yield rows, images.split(size), cut(texts[rows], longest)
 
@@ -57,13 +60,3 @@ def cut(batch: BatchT, longest: int) -> BatchT:
         )
     parts = {name: part for name, part in vars(batch).items() if isinstance(part, Batch)}
     return replace(batch, **{name: cut(part, longest) for name, part in parts.items()})
-
-
-def _by_length(lengths: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """Blocks of items of about one length: their rows, and their longest one's length."""
-    ascending, order = lengths.sort(stable=True)
-    start, longest = 0, ascending.tolist()
-    for stop in range(1, len(longest) + 1):
-        if stop == len(longest) or (stop + 1 - start) * longest[stop] > WORDS:
-            yield order[start:stop], longest[stop - 1]
-            start = stop

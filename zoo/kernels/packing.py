@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -36,3 +36,16 @@ def align(queries: Fragments, codebooks: Fragments, assign: Assign) -> Tensor:
             for block in torch.split(packed, max(1, CELLS // (items * fragments)))
         ]
         return unpack(torch.cat(blocks, dim=1), queries.mask)
+
+
+def cuts(lengths: Sequence[int], most: int) -> Iterator[tuple[slice, int]]:
+    """Slices of items, by ascending lengths, that hold at most so many fragments.
+
+    A slice's items are padded to its longest, whose length comes with it. A slice of one item may
+    exceed `most`.
+    """
+    start = 0
+    for stop in range(1, len(lengths) + 1):
+        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > most:
+            yield slice(start, stop), lengths[stop - 1]
+            start = stop

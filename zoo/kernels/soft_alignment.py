@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
 from typing import Self
@@ -14,6 +13,7 @@ from torch.nn.functional import pad
 from ..batch import Fragments
 from ..ops import in_full
 from .attention import Attention, attended_cosine, attention_weights, cosine, weigh
+from .packing import cuts
 
 __all__ = ["Attention", "attended_cosine", "attention_weights", "soft_alignment"]
 
@@ -97,18 +97,9 @@ def _blocks(values: Fragments, keys: Fragments | None) -> tuple[list[_Block], Te
 
     blocks = [
         _Block.of(cut(values, *place), None if keys is None else cut(keys, *place))
-        for place in _cuts(lengths.tolist(), isqrt(cells))
+        for place in cuts(lengths.tolist(), isqrt(cells))
     ]
     return blocks, order.argsort()
-
-
-def _cuts(lengths: list[int], most: int) -> Iterator[tuple[slice, int]]:
-    """Slices of ascending lengths that hold at most so many fragments, padded to their longest."""
-    start = 0
-    for stop in range(1, len(lengths) + 1):
-        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > most:
-            yield slice(start, stop), lengths[stop - 1]
-            start = stop
 
 
 def _align(queries: _Block, sources: _Block, gram: Tensor, attention: Attention) -> Tensor:

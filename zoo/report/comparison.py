@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DataError, UnknownModelError
 from ..loading import info
-from .results import FIGURES, RECALLS, WAYS, own_results, read_results, read_rows
+from .results import FIGURES, RECALLS, WAYS, own_among, read_results, read_rows
 from .summary import NOTHING, Summary
 from .tables import Table
 
@@ -29,11 +29,10 @@ def summaries(
     """
     found = []
     for name, folder in places.items():
-        own = own_results(folder)
+        measured = read_results(folder)
+        own = own_among(folder, measured)
         wanted = [
-            row
-            for row in read_results(folder)
-            if row["split"] == split and dataset in (None, row["dataset"])
+            row for row in measured if row["split"] == split and dataset in (None, row["dataset"])
         ]
         kinds = dict.fromkeys((row["dataset"], row["protocol"]) for row in wanted)
         for kind in kinds:

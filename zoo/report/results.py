@@ -59,7 +59,7 @@ def read_rows(path: Path) -> dict[str, Any]:
 
 def own_results(folder: Path) -> list[dict[str, Any]]:
     """The measurements of the weights that lie in the folder; rows without a SHA-256 count too."""
-    return _own(folder, read_results(folder))
+    return own_among(folder, read_results(folder))
 
 
 def training_facts(folder: Path) -> dict[str, Any]:
@@ -107,7 +107,8 @@ def seeds_of(results: Sequence[Mapping[str, Any]]) -> list[int]:
     return sorted({result["seed"] for result in results if result.get("seed") is not None})
 
 
-def _own(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def own_among(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As `own_results`, of measurements that were read already."""
     if len({row.get("model_sha256") for row in rows} - {None}) < 2:
         return rows  # of one model, so there is nothing to tell apart
     own = sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
