@@ -19,7 +19,7 @@ from .scoring import score_all
 
 if TYPE_CHECKING:
     from .data.dataset import Dataset
-    from .data.store import FeatureStore
+    from .data.features import FeatureSource
     from .model import MatchingModel
 
 Advance = Callable[[str, int, int], None]
@@ -184,7 +184,7 @@ def readable(model: MatchingModel, dataset: Dataset) -> Dataset:
     )
 
 
-def check_extractor(model: MatchingModel, features: FeatureStore) -> None:
+def check_extractor(model: MatchingModel, features: FeatureSource) -> None:
     """Refuse features that another extractor made: of the right shape, they would mean nothing.
 
     Raises `InputError`. A store that does not know its extractor, and a model that has none, pass.

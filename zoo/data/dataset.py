@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from .arrays import open_array
+from .features import FeatureSource
 from .layouts import Listing, read_listing
 from .store import FeatureStore
 
@@ -39,7 +40,7 @@ class Dataset:
     captions: tuple[str, ...]
     caption_images: np.ndarray[Any, np.dtype[np.int64]]
     image_paths: tuple[Path, ...] | None = None
-    features: FeatureStore | None = None
+    features: FeatureSource | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -84,7 +85,7 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
     folder, split = Path(path), "dev" if split == "val" else split
     listing = read_listing(folder, split)
     array = folder / f"{split}_ims.npy"
-    store = None
+    store: FeatureSource | None = None
     if features is not None:
         store = _select(FeatureStore.open(Path(features)), listing)
     elif array.exists():

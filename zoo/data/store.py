@@ -21,6 +21,7 @@ from torch import Tensor
 from ..batch import Regions
 from ..errors import DataError
 from ..files import sha256
+from .features import FeatureSource
 from .shards import Shard
 
 INDEX = "index.json"
@@ -101,8 +102,8 @@ class Index(BaseModel):
 
 
 @final
-class FeatureStore:
-    """Region features of many images, by row; what is read becomes `Regions` in float32.
+class FeatureStore(FeatureSource):
+    """Region features in shards that are mapped into memory.
 
     >>> store = FeatureStore.open("features")                          # doctest: +SKIP
     >>> store.rows([0, 5]).features.shape                              # doctest: +SKIP
@@ -160,21 +161,19 @@ class FeatureStore:
         places = np.stack([np.zeros_like(rows), rows], 1)
         return cls(ids, [shard], places, hashlib.sha256(parts).hexdigest())
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     @property
     def regions(self) -> int:
-        """How many regions an image has, real ones or padding."""
         return int(self.shards[0].arrays["features"].shape[1])
 
     @property
     def dim(self) -> int:
-        """How many features a region has."""
         return int(self.shards[0].arrays["features"].shape[2])
 
+    @property
+    def has_boxes(self) -> bool:
+        return "boxes" in self.shards[0].arrays
+
     def rows(self, indices: ArrayLike) -> Regions:
-        """The features of some images, by their row numbers and in that order."""
         places = self.places[np.asarray(indices, dtype=np.int64)]
         features = self._gather("features", places)
         if "mask" in self.shards[0].arrays:
@@ -188,10 +187,6 @@ class FeatureStore:
         return Regions(features.float(), mask, boxes, sizes)
 
     def select(self, ids: Sequence[str]) -> FeatureStore:
-        """The same features for some of the images, in the order of `ids`; nothing is copied.
-
-        Raises `DataError` when an image has no features here.
-        """
         known = {image: row for row, image in enumerate(self.ids)}
         missing = [image for image in ids if image not in known]
         if missing:
