@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from zoo.data.dataset import open_dataset
-from zoo.data.layouts import read_karpathy, read_scan
+from zoo.data.layouts import recognise
 from zoo.errors import DataError, InputError
 
 IDS = ["a.jpg", "b.jpg", "c.jpg"]
@@ -91,12 +91,12 @@ def test_known_data_sets_have_the_names_of_the_registry(tmp_path, monkeypatch, f
     """By either layout, and also when the folder is the one that one stands in."""
     write_scan(tmp_path / folder, IDS, CAPTIONS)
     images = [karpathy_image("a.jpg", "val", ["one"])]
-    (tmp_path / folder / "dataset.json").write_text(
+    (tmp_path / folder / "dataset_x.json").write_text(
         json.dumps({"dataset": folder, "images": images})
     )
     monkeypatch.chdir(tmp_path / folder)
     assert open_dataset(".", "test").name == name
-    assert read_karpathy(Path("dataset.json"), "dev").name == name
+    assert open_dataset("dataset_x.json", "dev").name == name
 
 
 def test_val_is_dev(tmp_path):
@@ -129,12 +129,14 @@ def test_karpathy_restval_belongs_to_train(tmp_path):
 def test_both_layouts_of_flickr8k_agree(shared_data, split):
     """Caption and id files give what the Karpathy JSON gives."""
     folder = shared_data / "flickr8k"
-    scan, json_ = read_scan(folder, split), read_karpathy(folder / "dataset_flickr8k.json", split)
+    scan, json_ = (
+        recognise(path, split).read(split) for path in (folder, folder / "dataset_flickr8k.json")
+    )
     assert len(scan.image_ids) == {"train": 6000, "dev": 1000, "test": 1000}[split]
     assert scan.name == json_.name == "f8k"
     assert scan.image_ids == json_.image_ids
     assert scan.captions == json_.captions
-    assert np.array_equal(scan.caption_images, json_.caption_images)
+    assert np.array_equal(scan.pairs, json_.pairs)
     assert scan.file_names == json_.file_names
 
 

@@ -24,12 +24,12 @@ ALL = HARDEST + 0.3
 
 def diagonal(size: int) -> Pairs:
     """One caption for each image."""
-    return Pairs(torch.arange(size), torch.arange(size), torch.arange(size))
+    return Pairs(torch.arange(size), torch.arange(size), torch.eye(size, dtype=torch.bool))
 
 
 def two_captions_an_image() -> Pairs:
     """Images 0 and 1; texts 0 and 1 describe the first, texts 2 and 3 the second."""
-    return Pairs(torch.tensor([0, 1]), torch.arange(4), torch.tensor([0, 0, 1, 1]))
+    return Pairs(torch.arange(2), torch.arange(4), torch.eye(2).repeat_interleave(2, 1).bool())
 
 
 def released_triplet(scores: Tensor, margin: float, hardest: bool) -> Tensor:
@@ -81,7 +81,7 @@ def test_another_caption_of_the_same_image_is_no_negative(negatives):
 
 def test_an_image_that_occurs_twice_is_no_negative_of_itself():
     """Blocks that are drawn by caption repeat images; each repeat matches each of its captions."""
-    pairs = Pairs(torch.tensor([4, 4]), torch.arange(2), torch.tensor([4, 4]))
+    pairs = Pairs(torch.tensor([4, 4]), torch.arange(2), torch.ones(2, 2, dtype=torch.bool))
 
     assert TripletLoss()(Similarity(torch.rand(2, 2)), pairs).item() == 0
     assert ContrastiveLoss()(Similarity(torch.rand(2, 2)), pairs).item() == 0

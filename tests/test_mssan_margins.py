@@ -28,7 +28,7 @@ GAPS = torch.tensor([-0.05 / 3, 0.35 / 3])
 
 def diagonal(size: int) -> Pairs:
     """One caption for each image."""
-    return Pairs(torch.arange(size), torch.arange(size), torch.arange(size))
+    return Pairs(torch.arange(size), torch.arange(size), torch.eye(size, dtype=torch.bool))
 
 
 OWNERS = [0, 0, 1, 2, 2, 2]
@@ -36,7 +36,7 @@ OWNERS = [0, 0, 1, 2, 2, 2]
 
 def several() -> Pairs:
     """Three images with two, one and three captions."""
-    return Pairs(torch.arange(3), torch.arange(6), torch.tensor(OWNERS))
+    return Pairs(torch.arange(3), torch.arange(6), torch.eye(3).bool()[:, OWNERS])
 
 
 def item(rows: int, fixed: bool = False) -> Item:
@@ -205,7 +205,7 @@ def test_margins_have_no_gradient():
 def test_another_caption_of_the_same_image_is_no_negative(rule, negatives):
     """Texts 1 and 2 score high with their own images, and rightly so."""
     scores = torch.tensor([[0.9, 1.5, 0.0, 0.0], [0.0, 0.0, 1.5, 0.9]])
-    pairs = Pairs(torch.tensor([0, 1]), torch.arange(4), torch.tensor([0, 0, 1, 1]))
+    pairs = Pairs(torch.arange(2), torch.arange(4), torch.eye(2).repeat_interleave(2, 1).bool())
     loss = AdaptiveMarginLoss(rule, momentum=0.0, largest=5.0, negatives=negatives)
 
     assert loss(encoded(scores), pairs).item() == 0

@@ -674,7 +674,7 @@ def loss_of(form: str, scores: Tensor, pairs: Pairs) -> float:
 def one_to_one(count: int) -> Pairs:
     """Each image with one caption."""
     rows = torch.arange(count)
-    return Pairs(rows, rows, rows)
+    return Pairs(rows, rows, torch.eye(count, dtype=torch.bool))
 
 
 def cross_entropy_of_costs(scores: Tensor, positives: Tensor) -> Tensor:
@@ -704,7 +704,7 @@ def test_the_proper_loss_sums_over_texts_and_over_images():
 def test_another_caption_of_an_image_is_no_negative(form):
     """Two images, the first with two captions: by hand. Every hinge is 0.1, so exp(2)."""
     scores = torch.tensor([[0.7, 0.7, 0.6], [0.6, 0.6, 0.7]]).double()
-    pairs = Pairs(torch.arange(2), torch.arange(3), torch.tensor([0, 0, 1]))
+    pairs = Pairs(torch.arange(2), torch.arange(3), torch.eye(2).bool()[:, [0, 0, 1]])
     one, two = math.log(1 + math.exp(2)), math.log(1 + 2 * math.exp(2))
     expected = {
         "proper": (2 * (one + one) + two + one) / 6,

@@ -42,23 +42,18 @@ class Similarity:
 class Pairs:
     """Which images and texts of a training block belong together.
 
-    image_ids:      (images,)
-    text_ids:       (texts,)
-    text_image_ids: (texts,), the image that each text describes
+    image_ids: (images,)
+    text_ids:  (texts,)
+    matches:   (images, texts), True where the text describes the image
     """
 
     image_ids: Tensor
     text_ids: Tensor
-    text_image_ids: Tensor
-
-    @property
-    def matches(self) -> Tensor:
-        """(images, texts), True where the text describes the image."""
-        return self.image_ids[:, None] == self.text_image_ids[None, :]
+    matches: Tensor
 
     def to(self, device: torch.device | str) -> Pairs:
         """The same pairs on another device."""
-        return Pairs(*(ids.to(device) for ids in vars(self).values()))
+        return Pairs(*(values.to(device) for values in vars(self).values()))
 
 
 class Component(nn.Module, ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DataError
-from .arrays import open_array
 from .features import FeatureSource
-from .layouts import Listing, read_listing
-from .store import FeatureStore
+from .layouts import Listing, canonical_split, first_images, recognise
+from .layouts.listing import PairRows
+from .sources import find_features, open_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,20 +28,28 @@ IMAGE_FOLDERS = ("images", "flickr30k-images", "Flicker8k_Dataset")
 class Dataset:
     """One split. It has pictures, features, both, or captions alone.
 
-    image_ids:      (images,)
-    captions:       (captions,)
-    caption_images: (captions,) int64, the row of the image that each caption describes
-    image_paths:    (images,), the pictures, or None
-    features:       of the images, in their order, or None
+    image_ids:   (images,)
+    captions:    (captions,)
+    pairs:       (pairs, 2) int64, the rows of an image and of a caption that describes it; sorted
+                 by caption, then by image; every caption has one at least
+    image_paths: (images,), the pictures, or None
+    features:    of the images, in their order, or None
+    layout:      in which its files lie, in words
     """
 
     name: str
     split: str
     image_ids: tuple[str, ...]
     captions: tuple[str, ...]
-    caption_images: np.ndarray[Any, np.dtype[np.int64]]
+    pairs: PairRows
     image_paths: tuple[Path, ...] | None = None
     features: FeatureSource | None = None
+    layout: str = ""
+
+    @cached_property
+    def caption_images(self) -> PairRows:
+        """(captions,) int64, the row of the (first) image that each caption describes."""
+        return first_images(self.pairs)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,19 +62,38 @@ class Dataset:
             content = self.features.fingerprint
         elif self.image_paths is not None:
             content = [path.stat().st_size for path in self.image_paths]
-        parts = [self.image_ids, self.captions, self.caption_images.tolist(), content]
+        described = self.caption_images if len(self.pairs) == len(self.captions) else self.pairs
+        parts = [self.image_ids, self.captions, described.tolist(), content]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def matches(self) -> Tensor:
-        """(images, captions), True where the caption describes the image."""
+    def matches(
+        self, images: Sequence[int] | None = None, captions: Sequence[int] | None = None
+    ) -> Tensor:
+        """(images, captions), True where the caption describes the image; of all, or of some rows.
+
+        A row of `images` or `captions` may come more than once.
+        """
         import torch
 
-        rows = torch.arange(len(self.image_ids))
-        return rows[:, None] == torch.from_numpy(self.caption_images)[None, :]
+        chosen = np.arange(len(self.image_ids)) if images is None else np.asarray(images)
+        described = self._described if captions is None else self._described[list(captions)]
+        matches = np.zeros((len(chosen), len(described)), dtype=bool)
+        for column in described.T:  # no array of all three sizes
+            matches |= chosen[:, None] == column[None, :]
+        return torch.from_numpy(matches)
+
+    @cached_property
+    def _described(self) -> PairRows:
+        """(captions, most images of a caption), the rows of its images; -1 is none."""
+        _, starts, counts = np.unique(self.pairs[:, 1], return_index=True, return_counts=True)
+        described = np.full((len(counts), counts.max(initial=1)), -1)
+        places = np.arange(len(self.pairs)) - np.repeat(starts, counts)
+        described[self.pairs[:, 1], places] = self.pairs[:, 0]
+        return described
 
     def captions_of(self, image_row: int) -> tuple[str, ...]:
         """The captions of one image."""
-        rows = np.flatnonzero(self.caption_images == image_row)
+        rows = self.pairs[self.pairs[:, 0] == image_row, 1]
         return tuple(self.captions[row] for row in rows)
 
 
@@ -82,33 +110,23 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
     >>> len(dataset.image_ids), len(dataset.captions)                  # doctest: +SKIP
     (1000, 5000)
     """
-    folder, split = Path(path), "dev" if split == "val" else split
-    listing = read_listing(folder, split)
-    array = folder / f"{split}_ims.npy"
-    store: FeatureSource | None = None
-    if features is not None:
-        store = _select(FeatureStore.open(Path(features)), listing)
-    elif array.exists():
-        store = open_array(array, listing)
+    found, split = recognise(path, split), canonical_split(split)
+    listing = found.read(split)
+    source = (
+        find_features(found.root, split, listing)
+        if features is None
+        else open_features(features, listing, split)
+    )
     return Dataset(
         listing.name,
         split,
         listing.image_ids,
         listing.captions,
-        listing.caption_images,
-        _find_pictures(folder, listing, required=store is None),
-        store,
+        listing.pairs,
+        _find_pictures(found.root, listing, required=source is None),
+        source,
+        found.words(split),
     )
-
-
-def _select(store: FeatureStore, listing: Listing) -> FeatureStore:
-    """The features of the split's images, which a store may know by id or by file name."""
-    known = set(store.ids)
-    names = listing.file_names or ()
-    for ids in (names, [Path(name).name for name in names]):
-        if ids and known.issuperset(ids):
-            return store.select(ids)
-    return store.select(listing.image_ids)
 
 
 def _find_pictures(folder: Path, listing: Listing, required: bool) -> tuple[Path, ...] | None:

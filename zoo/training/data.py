@@ -52,10 +52,10 @@ class Collate:
         self.items = image_items(dataset, inputs, model)
 
     def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
-        """The batch of these samples, in their order, each image once."""
+        """The batch of these samples, in their order, each image and each caption once."""
         first = {sample.image: sample for sample in reversed(samples)}
         images = list(dict.fromkeys(sample.image for sample in samples))
-        captions = [row for sample in samples for row in sample.captions]
+        captions = list(dict.fromkeys(row for sample in samples for row in sample.captions))
         epoch = samples[0].epoch
         image_noise = [
             generator(self.seed, "image", epoch, image, *first[image].captions) for image in images
@@ -68,7 +68,7 @@ class Collate:
             Pairs(
                 torch.tensor(images),
                 torch.tensor(captions),
-                torch.from_numpy(self.dataset.caption_images[captions]),
+                self.dataset.matches(images, captions),
             ),
         )
 

@@ -29,6 +29,8 @@ class Sample:
 class TrainingSet(TorchDataset[Sample]):
     """The samples of an epoch: one a caption, or one an image with some of its captions.
 
+    A caption of several images comes once with each of them.
+
     Which captions an image brings is a function of (seed, epoch, image).
     """
 
@@ -44,18 +46,19 @@ class TrainingSet(TorchDataset[Sample]):
     ) -> None:
         self.dataset, self.by = dataset, by
         self.captions_per_image, self.seed = captions_per_image, seed
-        order = np.argsort(dataset.caption_images, kind="stable")
-        starts = np.searchsorted(dataset.caption_images[order], np.arange(len(dataset.image_ids)))
-        self.captions_of = np.split(order, starts[1:])
+        images, captions = dataset.pairs[np.argsort(dataset.pairs[:, 0], kind="stable")].T
+        starts = np.searchsorted(images, np.arange(len(dataset.image_ids)))
+        self.captions_of = np.split(captions, starts[1:])
         self.described = [row for row, own in enumerate(self.captions_of) if len(own)]
 
     def __len__(self) -> int:
-        return len(self.dataset.captions) if self.by == "caption" else len(self.described)
+        return len(self.dataset.pairs) if self.by == "caption" else len(self.described)
 
     def __getitem__(self, place: Place) -> Sample:
         epoch, index = place
         if self.by == "caption":
-            return Sample(epoch, int(self.dataset.caption_images[index]), (index,))
+            image, caption = self.dataset.pairs[index].tolist()
+            return Sample(epoch, image, (caption,))
         image = self.described[index]
         own = self.captions_of[image]
         chosen = generator(self.seed, "captions", epoch, image).permutation(own)

@@ -1,0 +1,107 @@
+"""Which data set lies in a folder, and in which layout: found by the files, not by names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ...errors import InputError
+from .karpathy import Karpathy
+from .layout import Found, Layout
+from .listing import Listing
+from .scan import Scan
+
+LAYOUTS: tuple[Layout, ...] = (Scan(), Karpathy())
+"""Where a split is in several layouts in one folder, the first of these counts."""
+
+INNER = ("precomp", "annotations")
+"""Folders that hold the captions of the folder that they are in."""
+
+DEPTH = 2
+"""How many levels below the given folder are searched."""
+
+
+def canonical_split(word: str) -> str:
+    """The zoo's word for a split.
+
+    >>> canonical_split("val"), canonical_split("testall")
+    ('dev', 'testall')
+    """
+    return "dev" if word in {"val", "valid", "validation"} else word
+
+
+def read_listing(path: Path, split: str) -> Listing:
+    """Find and read the captions of a split. Raises what `recognise` raises, and `DataError`."""
+    return recognise(path, split).read(canonical_split(split))
+
+
+def recognise(path: str | Path, split: str | None = None) -> Found:
+    """The data set in a folder, or in the nearest one below it; with `split`, one that has it.
+
+    `path` may also be a caption file itself. Raises `InputError` where nothing or more than one
+    data set is found, or none that has the split, with the choices.
+    """
+    path = Path(path)
+    for level in range(DEPTH + 1 if path.is_dir() else 1):
+        found = [one for folder in _below(path, level) for one in find_all(folder)]
+        if found:
+            return _choose(path, found, split)
+    if not path.exists():
+        raise InputError(f"There is no folder {path}. Give the folder of a data set.")
+    raise InputError(
+        f"{path} holds no data set that is known. It must have SPLIT_caps.txt and "
+        "SPLIT_ids.txt, or dataset_NAME.json in Karpathy's layout, or another layout of "
+        "docs/data.md."
+    )
+
+
+def find_all(path: Path) -> list[Found]:
+    """Every data set right in a folder, those of the first layouts first; or that of one file."""
+    if path.is_file():
+        return [one for one in find_all(path.parent) if path in one.files]
+    folders = [folder for folder in (path, *(path / name for name in INNER)) if folder.is_dir()]
+    listed = [(folder, _files(folder)) for folder in folders]
+    return [
+        Found(folder, layout, splits)
+        for layout in LAYOUTS
+        for folder, files in listed
+        for splits in layout.find(files)
+    ]
+
+
+def _choose(path: Path, found: Sequence[Found], split: str | None) -> Found:
+    """The one that has the split, in the first layout that has it."""
+    wanted = None if split is None else canonical_split(split)
+    having = [one for one in found if wanted is None or wanted in one.splits]
+    if not having:
+        splits = dict.fromkeys(name for one in found for name in one.splits)
+        raise InputError(f"{path} has no split {split!r}. Choose one of {', '.join(splits)}.")
+    roots = {_home(one.root) for one in having}
+    same = [one for one in having if one.layout is having[0].layout or len(roots) > 1]
+    if len(same) > 1:
+        choices = [str(_home(one.root) if len(roots) > 1 else one.files[0]) for one in same]
+        raise InputError(
+            f"{path} holds more than one data set. Give one of {', '.join(dict.fromkeys(choices))}."
+        )
+    return having[0]
+
+
+def _home(root: Path) -> Path:
+    return root.parent if root.name in INNER else root
+
+
+def _below(path: Path, level: int) -> Iterator[Path]:
+    """The folders that lie `level` levels below a folder, hidden ones left out."""
+    if level == 0:
+        yield path
+        return
+    for folder in _below(path, level - 1):
+        with os.scandir(folder) as entries:
+            inner = sorted(one.name for one in entries if one.is_dir() and one.name[0] != ".")
+        yield from (folder / name for name in inner)
+
+
+def _files(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(one.name for one in entries if one.is_file())]
