@@ -1,7 +1,7 @@
 """Region features on disk, read where they lie and never loaded whole.
 
-A store is a folder: an index, and shards in safetensors form (float16 by default) that are mapped
-into memory. `writer.py` makes one.
+A store is a folder: an index, and shards in safetensors form (float16 by default), of which rows
+are read in place. `writer.py` makes one. Opening one imports no torch and reads the index alone.
 """
 
 from __future__ import annotations
@@ -10,21 +10,37 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
-from ..batch import Regions
 from ..errors import DataError
 from ..files import sha256
-from .features import FeatureSource
-from .shards import Shard
+from .features import FeatureSource, to_regions
+from .shards import Shard, gather
+
+if TYPE_CHECKING:
+    from ..batch import Regions
 
 INDEX = "index.json"
+
+
+class Part(BaseModel):
+    """One of several stores that share a list of images: `merging.py` cuts and joins them.
+
+    number, of: the third of sixteen parts is 3 of 16
+    images:     how many the whole list has
+    digest:     a SHA-256 of the ids of the whole list
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int
+    of: int
+    images: int
+    digest: str
 
 
 class Plan(BaseModel):
@@ -36,6 +52,7 @@ class Plan(BaseModel):
     weights:    a fingerprint of the extractor's weights
     dtype:      of the features
     shard_rows: how many images of the plan a shard covers
+    part:       which part of a longer list the images are, None if they are all of it
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +63,7 @@ class Plan(BaseModel):
     weights: str = ""
     dtype: Literal["float16", "float32"] = "float16"
     shard_rows: int = Field(512, ge=1)
+    part: Part | None = None
 
 
 class ShardEntry(BaseModel):
@@ -103,7 +121,7 @@ class Index(BaseModel):
 
 @final
 class FeatureStore(FeatureSource):
-    """Region features in shards that are mapped into memory.
+    """Region features in shards.
 
     >>> store = FeatureStore.open("features")                          # doctest: +SKIP
     >>> store.rows([0, 5]).features.shape                              # doctest: +SKIP
@@ -148,62 +166,25 @@ class FeatureStore(FeatureSource):
             )
         return cls(index.ids, shards, places, index.fingerprint, index.plan.weights)
 
-    @classmethod
-    def from_array(cls, path: Path, ids: Sequence[str], rows: NDArray[np.int64]) -> Self:
-        """Features in a .npy file: image number n of `ids` has row `rows[n]`.
-
-        The fingerprint is of the shape and of 64 rows, since these files have many gigabytes.
-        """
-        shard = Shard(path)
-        features = shard.arrays["features"]
-        sample = np.linspace(0, len(features) - 1, 64).astype(np.int64)
-        parts = f"{features.shape} {features.dtype}".encode() + features[sample].tobytes()
-        places = np.stack([np.zeros_like(rows), rows], 1)
-        return cls(ids, [shard], places, hashlib.sha256(parts).hexdigest())
-
     @property
     def regions(self) -> int:
-        return int(self.shards[0].arrays["features"].shape[1])
+        return self.shards[0].places["features"].shape[1]
 
     @property
     def dim(self) -> int:
-        return int(self.shards[0].arrays["features"].shape[2])
+        return self.shards[0].places["features"].shape[2]
 
     @property
     def has_boxes(self) -> bool:
-        return "boxes" in self.shards[0].arrays
+        return "boxes" in self.shards[0].places
 
     def rows(self, indices: ArrayLike) -> Regions:
         places = self.places[np.asarray(indices, dtype=np.int64)]
-        features = self._gather("features", places)
-        if "mask" in self.shards[0].arrays:
-            mask = self._gather("mask", places)
-        else:
-            mask = torch.ones(features.shape[:2], dtype=torch.bool)
-        boxes, sizes = (
-            self._gather(name, places) if name in self.shards[0].arrays else None
-            for name in ("boxes", "sizes")
-        )
-        return Regions(features.float(), mask, boxes, sizes)
+        return to_regions(gather(self.shards, places, sorted(self.shards[0].places)))
 
     def select(self, ids: Sequence[str]) -> FeatureStore:
-        known = {image: row for row, image in enumerate(self.ids)}
-        missing = [image for image in ids if image not in known]
-        if missing:
-            raise DataError(
-                f"{len(missing):,} of {len(ids):,} images have no features, the first is "
-                f"{missing[0]!r}. Extract the features of all pictures of the split."
-            )
-        places = self.places[[known[image] for image in ids]]
+        places = self.places[self.find(ids)]
         return FeatureStore(ids, self.shards, places, self.fingerprint, self.weights)
-
-    def _gather(self, name: str, places: NDArray[np.int64]) -> Tensor:
-        first = self.shards[0].arrays[name]
-        gathered = np.empty((len(places), *first.shape[1:]), first.dtype)
-        for number in np.unique(places[:, 0]):
-            chosen = places[:, 0] == number
-            gathered[chosen] = self.shards[number].arrays[name][places[chosen, 1]]
-        return torch.from_numpy(gathered)
 
 
 def verify(folder: Path) -> None:

@@ -18,9 +18,10 @@ from safetensors.torch import save
 
 from ..batch import Regions
 from ..errors import DataError
-from ..files import sha256, write_atomically
+from ..files import sha256, sync_folder, write_atomically
 from .store import INDEX, FeatureStore, Index, Plan, ShardEntry
 
+SKIPPED = "skipped.tsv"
 _PLAN_WORDS = {
     "ids": "other images",
     "sizes": "other contents of the images' files",
@@ -28,6 +29,7 @@ _PLAN_WORDS = {
     "weights": "other weights",
     "dtype": "another dtype",
     "shard_rows": "another size of shards",
+    "part": "another part of the images",
 }
 
 
@@ -79,9 +81,18 @@ class StoreWriter:
         metadata = {"skipped": json.dumps(dict(skipped or {}))}
         write_atomically(self._path(number), save(tensors, metadata))
 
+    def adopt(self, number: int, shard: Path) -> None:
+        """Take over a shard that another store finished: linked on the same disk, else copied."""
+        try:
+            self._path(number).hardlink_to(shard)
+            sync_folder(self.folder)
+        except OSError:
+            write_atomically(self._path(number), shard.read_bytes())
+
     def finish(self) -> FeatureStore:
         """Write the index, now that all shards are there, and open the store.
 
+        What was skipped is also listed in skipped.tsv, an id and a reason a line.
         Raises `DataError` when every image was skipped.
         """
         skipped: dict[str, str] = {}
@@ -107,6 +118,9 @@ class StoreWriter:
             for path, (rows, *_) in entries
             if rows
         )
+        if skipped:
+            lines = (f"{image}\t{' '.join(reason.split())}\n" for image, reason in skipped.items())
+            write_atomically(self.folder / SKIPPED, "".join(lines).encode())
         self._write_index(Index(plan=self.plan, shards=shards, skipped=skipped))
         return FeatureStore.open(self.folder)
 
