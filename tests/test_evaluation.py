@@ -13,7 +13,8 @@ import zoo
 from photo_models import photo_model
 from tiny import FEATURES, tiny_model
 from zoo.errors import DataError, InputError
-from zoo.evaluation import evaluate, score_dataset
+from zoo.evaluation import evaluate
+from zoo.split_scores import score_dataset
 from zoo.vision.extraction import extract
 
 

@@ -6,76 +6,194 @@ queries that find any of their matches among the first K. Its recall divides by 
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
 
-ROWS = 256  # rows compared at once, so that no second matrix of the size of the scores is made
+ROWS = 256  # images whose scores are in memory at once; the matrix may be a map of a file
+
+Rows = NDArray[np.int64]
+Ties = Literal["against", "legacy"]
+"""Who ranks first among equal scores.
+
+against: every other candidate before the match, so that a constant score earns nothing
+legacy:  the candidate with the highest number, as in the field's programs, which read
+         `np.argsort(scores)[::-1]` (with a stable sort; see docs/evaluation.md)
+"""
 
 
-def first_match_rank(scores: Tensor, matches: Tensor) -> Tensor:
-    """How many candidates outrank each query's best match: (queries,), 0 is best.
+@dataclass(frozen=True)
+class Ranks:
+    """How many candidates outrank the best match of each query; 0 is best.
 
-    `scores` and `matches` are (queries, candidates). A tie counts against the match, so that a
-    constant score earns nothing. Raises `InputError` for NaN or infinite scores, for shapes that
-    differ, and for a query without a match.
+    images: (images,), of each image's best caption among the captions
+    texts:  (captions,), of each caption's best image among the images
+    pairs:  (pairs, 2), the image and the caption of what belongs together
     """
-    _check(scores, matches)
-    ranks = [
-        _ranks(block, found)
-        for block, found in zip(torch.split(scores, ROWS), torch.split(matches, ROWS), strict=True)
-    ]
-    return torch.cat(ranks)
+
+    images: Rows
+    texts: Rows
+    pairs: Rows
 
 
-def _ranks(scores: Tensor, matches: Tensor) -> Tensor:
-    best_match = scores.masked_fill(~matches, -torch.inf).amax(dim=1, keepdim=True)
-    return ((scores >= best_match) & ~matches).sum(dim=1)
+def retrieval_ranks(
+    scores: Any,
+    pairs: ArrayLike,
+    ties: Ties = "against",
+    *,
+    images: ArrayLike | None = None,
+    texts: ArrayLike | None = None,
+) -> Ranks:
+    """Ranks both ways over scores (images, texts), in one pass over its rows.
+
+    `scores` is an array, a tensor or a map of a file; `pairs` (pairs, 2) has the row and the column
+    of what belongs together. With `images` or `texts`, the numbers of some rows or columns, only
+    those are looked at, as if there were no others. Raises `InputError` for NaN or infinite
+    scores, for pairs outside the matrix, and for an image or a text without a match.
+
+    >>> ranks = retrieval_ranks([[0.9, 0.2], [0.8, 0.1]], [[0, 0], [1, 1]])
+    >>> ranks.images.tolist(), ranks.texts.tolist()
+    ([0, 1], [0, 1])
+    """
+    matrix, all_pairs = np.asarray(scores), np.asarray(pairs, np.int64)
+    _check_shapes(matrix, all_pairs)
+    rows, columns = _numbers(images, matrix.shape[0]), _numbers(texts, matrix.shape[1])
+    kept = _renumbered(all_pairs, rows, columns, matrix.shape)
+    matched = matrix[rows[kept[:, 0]], columns[kept[:, 1]]]
+    _check_finite(matched, rows[kept[:, 0]], columns[kept[:, 1]])
+    of_images = _best(kept[:, 0], kept[:, 1], matched, len(rows), "Image")
+    of_texts = _best(kept[:, 1], kept[:, 0], matched, len(columns), "Text")
+    ranks = Ranks(np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64), kept)
+    for start in range(0, len(rows), ROWS):
+        part = slice(start, start + ROWS)
+        block = matrix[rows[part]][:, columns]
+        _check_finite(block, rows[part, None], columns)
+        first, end = np.searchsorted(kept[:, 0], (start, start + len(block)))
+        block[kept[first:end, 0] - start, kept[first:end, 1]] = -np.inf  # no match is outranked by
+        here = np.arange(start, start + len(block))  # another match of the same query
+        ahead = _outranks(block, of_images.rows(part), np.arange(len(columns))[None], ties)
+        ranks.images[part] = np.count_nonzero(ahead, axis=1)
+        ahead = _outranks(block, of_texts.columns(), here[:, None], ties)
+        ranks.texts[:] += np.count_nonzero(ahead, axis=0)
+    return ranks
 
 
-def _check(scores: Tensor, matches: Tensor) -> None:
-    if scores.shape != matches.shape or scores.ndim != 2 or 0 in scores.shape:
-        raise InputError(
-            f"Scores of shape {tuple(scores.shape)} and matches of shape {tuple(matches.shape)} "
-            "do not fit. Give both as (queries, candidates), with at least one of each."
-        )
-    finite = torch.stack([block.isfinite().all(dim=1).all() for block in torch.split(scores, ROWS)])
-    if not finite.all():
-        row, column = (~scores.isfinite()).nonzero()[0].tolist()
-        raise InputError(
-            f"The score of query {row} with candidate {column} is {scores[row, column].item()}. "
-            "A metric over it would be wrong: find the item whose features or text give it."
-        )
-    lonely = (~matches.any(dim=1)).nonzero()
+@dataclass(frozen=True)
+class _Best:
+    """The score of each query's best match, and its number: the last among equals."""
+
+    scores: NDArray[Any]
+    numbers: Rows
+
+    def rows(self, part: slice) -> _Best:
+        return _Best(self.scores[part, None], self.numbers[part, None])
+
+    def columns(self) -> _Best:
+        return _Best(self.scores[None], self.numbers[None])
+
+
+def _best(queries: Rows, candidates: Rows, matched: NDArray[Any], count: int, what: str) -> _Best:
+    lonely = np.flatnonzero(np.bincount(queries, minlength=count) == 0)
     if len(lonely):
         raise InputError(
-            f"Query {int(lonely[0])} has no match among {matches.shape[1]} candidates "
-            f"({len(lonely)} such queries). Leave queries without a match out."
+            f"{what} {lonely[0]} has no match among those that are ranked ({len(lonely)} such of "
+            f"{count}). Leave queries without a match out."
+        )
+    scores = np.full(count, -np.inf, matched.dtype)
+    np.maximum.at(scores, queries, matched)
+    numbers = np.zeros(count, np.int64)
+    top = matched == scores[queries]
+    np.maximum.at(numbers, queries[top], candidates[top])
+    return _Best(scores, numbers)
+
+
+def _outranks(block: NDArray[Any], best: _Best, numbers: Rows, ties: Ties) -> NDArray[np.bool_]:
+    """Where a candidate stands before the match: (images, texts)."""
+    ahead: NDArray[np.bool_]
+    if ties == "against":
+        ahead = block >= best.scores
+    elif ties == "legacy":
+        ahead = (block > best.scores) | ((block == best.scores) & (numbers > best.numbers))
+    else:
+        raise InputError(f"There is no tie policy {ties!r}. Choose against or legacy.")
+    return ahead
+
+
+def _numbers(chosen: ArrayLike | None, count: int) -> Rows:
+    return np.arange(count) if chosen is None else np.asarray(chosen, np.int64)
+
+
+def _renumbered(pairs: Rows, rows: Rows, columns: Rows, shape: tuple[int, ...]) -> Rows:
+    """The pairs among some rows and columns, by their places there, in the order of the rows."""
+    places = [np.full(size, -1) for size in shape]
+    for place, chosen in zip(places, (rows, columns), strict=True):
+        place[chosen] = np.arange(len(chosen))
+    moved = np.stack([places[0][pairs[:, 0]], places[1][pairs[:, 1]]], 1)
+    moved = moved[(moved >= 0).all(1)]
+    return moved[np.argsort(moved[:, 0], kind="stable")]
+
+
+def _check_shapes(scores: NDArray[Any], pairs: Rows) -> None:
+    sound = scores.ndim == 2 and 0 not in scores.shape and pairs.ndim == 2 and pairs.shape[1] == 2
+    if not sound or (pairs < 0).any() or (pairs >= scores.shape).any():
+        raise InputError(
+            f"Scores of shape {scores.shape} and pairs of shape {pairs.shape} do not fit. Give "
+            "scores as (images, texts), at least one of each, and pairs as (pairs, 2), the row and "
+            "the column of what belongs together."
         )
 
 
-def retrieval_report(scores: Tensor, matches: Tensor) -> dict[str, float]:
-    """Metrics both ways over (images, texts) scores and the mask of what belongs together.
+def _check_finite(scores: NDArray[Any], rows: Rows, columns: Rows) -> None:
+    """Raise for a score that is not; `rows` and `columns`, broadcast, say where each one stands."""
+    finite = np.isfinite(scores)
+    if finite.all():
+        return
+    row, column, score = (
+        np.broadcast_to(values, scores.shape)[~finite][0] for values in (rows, columns, scores)
+    )
+    raise InputError(
+        f"The score of image {row} with text {column} is {score}. "
+        "A metric over it would be wrong: find the item whose features or text give it."
+    )
+
+
+def ranks_report(ranks: Ranks) -> dict[str, float]:
+    """The metrics of some ranks both ways.
 
     `i2t_` finds texts for an image, `t2i_` images for a text. `r1 r5 r10` are percentages and
     `rsum` their sum; `medr` and `meanr` are the median and mean rank, 1 being best.
 
-    >>> report = retrieval_report(torch.eye(20), torch.eye(20, dtype=torch.bool))
+    >>> pairs = np.array([[0, 0], [1, 1], [2, 2]])
+    >>> report = ranks_report(Ranks(np.array([0, 0, 4]), np.array([0, 9, 20]), pairs))
+    >>> round(report["rsum"], 1), report["i2t_medr"], report["t2i_medr"]
+    (400.0, 1.0, 10.0)
+    """
+    recalls = _recalls("i2t", ranks.images) | _recalls("t2i", ranks.texts)
+    means = _rank_means("i2t", ranks.images) | _rank_means("t2i", ranks.texts)
+    return recalls | {"rsum": sum(recalls.values())} | means
+
+
+def retrieval_report(scores: Any, pairs: ArrayLike, ties: Ties = "against") -> dict[str, float]:
+    """Metrics both ways over scores (images, texts) and the pairs of what belongs together.
+
+    Raises the errors of `retrieval_ranks`.
+
+    >>> report = retrieval_report(np.eye(20), np.stack([np.arange(20)] * 2, 1))
     >>> report["rsum"], report["i2t_medr"]
     (600.0, 1.0)
     """
-    images, texts = first_match_rank(scores, matches), first_match_rank(scores.T, matches.T)
-    recalls = _recalls("i2t", images) | _recalls("t2i", texts)
-    ranks = _rank_means("i2t", images) | _rank_means("t2i", texts)
-    return recalls | {"rsum": sum(recalls.values())} | ranks
+    return ranks_report(retrieval_ranks(scores, pairs, ties))
 
 
-def _recalls(way: str, ranks: Tensor) -> dict[str, float]:
-    return {f"{way}_r{k}": 100 * (ranks < k).double().mean().item() for k in (1, 5, 10)}
+def _recalls(way: str, ranks: Rows) -> dict[str, float]:
+    return {f"{way}_r{k}": 100 * float((ranks < k).mean()) for k in (1, 5, 10)}
 
 
-def _rank_means(way: str, ranks: Tensor) -> dict[str, float]:
+def _rank_means(way: str, ranks: Rows) -> dict[str, float]:
     # The field floors the median of zero-based ranks before it adds one.
-    middle = ranks.double().quantile(0.5).floor().item()
-    return {f"{way}_medr": middle + 1, f"{way}_meanr": ranks.double().mean().item() + 1}
+    middle = float(np.floor(np.median(ranks)))
+    return {f"{way}_medr": middle + 1, f"{way}_meanr": float(ranks.mean()) + 1}

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, final
 
@@ -114,6 +114,11 @@ class SavedScores:
         return saved
 
     @property
+    def rows_done(self) -> int:
+        """How many images are scored."""
+        return self.index.rows_done
+
+    @property
     def complete(self) -> bool:
         """Whether all images are scored."""
         return self.index.rows_done == len(self.index.image_ids)
@@ -159,6 +164,11 @@ class SavedScores:
         self.index = self.index.model_copy(update={"rows_done": done + len(rows)})
         self._write_index()
 
+    def tell(self, facts: Mapping[str, Any]) -> None:
+        """Keep what else a record of the measurement tells, beside what is known already."""
+        self.index = self.index.model_copy(update={"facts": {**self.index.facts, **facts}})
+        self._write_index()
+
     def _write_index(self) -> None:
         write_atomically(self.folder / INDEX, (self.index.model_dump_json() + "\n").encode())
 
@@ -191,6 +201,20 @@ class SavedScores:
                 "delete that one."
             )
         return saved
+
+
+@final
+class HeldScores:
+    """Scores that are made in the same way and kept in memory: (images, captions), float32."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.scores = np.empty(shape, np.float32)
+        self.rows_done = 0
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add the scores of the next images."""
+        self.scores[self.rows_done : self.rows_done + len(rows)] = rows
+        self.rows_done += len(rows)
 
 
 def listing_fingerprint(

@@ -12,15 +12,16 @@ from .batch import Batch
 from .errors import InputError
 from .interfaces import Aligner
 
+Advance = Callable[[int], None]
 
-@torch.no_grad()
+
 def score_all(
     aligner: Aligner[Any, Any],
     images: Sequence[Batch],
     texts: Sequence[Batch],
     *,
     device: torch.device | str = "cpu",
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Tensor:
     """Score every image with every text: (images, texts), float32, on the CPU.
 
@@ -31,18 +32,37 @@ def score_all(
     """
     scores = torch.empty(sum(map(len, images)), sum(map(len, texts)))
     row = 0
-    for image_block in images:
-        on_device = image_block.to(device)
-        column = 0
-        for text_block in texts:
-            block = aligner(on_device, text_block.to(device)).scores.float()
-            _check_finite(block, row, column)
-            scores[row : row + len(image_block), column : column + len(text_block)] = block
-            column += len(text_block)
-            if advance is not None:
-                advance(block.numel())
-        row += len(image_block)
+    for block in images:
+        rows = scores[row : row + len(block)]
+        score_rows(aligner, block, texts, rows, first=row, device=device, advance=advance)
+        row += len(block)
     return scores
+
+
+@torch.no_grad()
+def score_rows(
+    aligner: Aligner[Any, Any],
+    images: Batch,
+    texts: Sequence[Batch],
+    scores: Tensor,
+    *,
+    first: int = 0,
+    device: torch.device | str = "cpu",
+    advance: Advance | None = None,
+) -> None:
+    """Score one block of images with every text, into `scores` (images, texts) on the CPU.
+
+    `first` is the number of its first image, for the error. Otherwise as `score_all`.
+    """
+    on_device = images.to(device)
+    column = 0
+    for text_block in texts:
+        block = aligner(on_device, text_block.to(device)).scores.float()
+        _check_finite(block, first, column)
+        scores[:, column : column + len(text_block)] = block
+        column += len(text_block)
+        if advance is not None:
+            advance(block.numel())
 
 
 def _check_finite(block: Tensor, row: int, column: int) -> None:

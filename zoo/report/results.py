@@ -27,7 +27,7 @@ WEIGHTS = "model.safetensors"  # as in zoo.saving, which needs torch
 WANTED = ("dataset", "split", "protocol", "metrics")
 SAME = ("dataset", "split", "protocol")
 """A new measurement replaces the one that has these in common, and the seed or the weights."""
-TRAINED = ("seed", "epoch", "training_seconds", "trained_on")
+TRAINED = ("seed", "epoch", "selection", "training_seconds", "trained_on")
 """What a training told of the weights, and no measurement can."""
 
 

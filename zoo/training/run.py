@@ -14,10 +14,11 @@ from rich.console import Console
 
 from ..data.dataset import Dataset
 from ..device import device_words
-from ..evaluation import check_extractor, evaluate
+from ..evaluation import evaluate
 from ..files import sha256, write_atomically
 from ..model import MatchingModel
 from ..saving import RESULTS, WEIGHTS
+from ..split_scores import check_extractor
 from ..version import __version__
 from .average import Average, averaged
 from .building import build_from, initialize
@@ -149,6 +150,13 @@ class Run:
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
+    @property
+    def _selection(self) -> str:
+        """The split on which the epoch was chosen, where there was more than one to choose from."""
+        settings = self.recipe["train_cfg"]
+        chosen = settings.get("val_interval", 1) < settings["max_epochs"]
+        return str(self.recipe["data"]["dev"]) if chosen else "none: last epoch"
+
     def _results(self) -> dict[str, Any] | None:
         best = self.findings.best
         if not best:
@@ -157,6 +165,7 @@ class Run:
             **best["evaluation"],
             "epoch": best["epoch"],
             "seed": self.recipe["seed"],
+            "selection": self._selection,
             "command": shlex.join(self.folder.command()),
             "zoo_version": __version__,
         }
