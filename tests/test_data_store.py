@@ -237,5 +237,5 @@ def test_a_shard_that_is_no_safetensors_file_gives_a_clear_error(tmp_path, head)
     shard = tmp_path / "00001.safetensors"
     size = shard.stat().st_size
     shard.write_bytes(head.ljust(size, b" ")[:size])
-    with pytest.raises(DataError, match="does not hold features"):
+    with pytest.raises(DataError, match="does not hold"):
         FeatureStore.open(tmp_path).rows([5])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DataError
 
 if TYPE_CHECKING:
     from ..batch import Regions
@@ -55,3 +58,30 @@ class FeatureSource(ABC):
 
         Raises `DataError` when an image has no features here.
         """
+
+    def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The rows of some images: (len(ids),). Raises `DataError` when an image is not there."""
+        rows = {image: row for row, image in enumerate(self.ids)}
+        missing = [image for image in ids if image not in rows]
+        if missing:
+            raise DataError(
+                f"{len(missing):,} of {len(ids):,} images have no features, the first is "
+                f"{missing[0]!r}. Extract the features of all pictures of the split."
+            )
+        return np.array([rows[image] for image in ids], dtype=np.int64)
+
+
+def to_regions(arrays: Mapping[str, NDArray[Any]]) -> Regions:
+    """Arrays by the names of the fields of `Regions`; all regions are real without a mask."""
+    import torch
+
+    from ..batch import Regions
+
+    native = {
+        name: values.astype(values.dtype.newbyteorder("="), copy=False)
+        for name, values in arrays.items()
+    }
+    tensors = {name: torch.from_numpy(values) for name, values in native.items()}
+    features = tensors.pop("features").float()
+    mask = tensors.pop("mask", torch.ones(features.shape[:2], dtype=torch.bool))
+    return Regions(features, mask, **tensors)

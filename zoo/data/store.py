@@ -168,11 +168,11 @@ class FeatureStore(FeatureSource):
 
     @property
     def regions(self) -> int:
-        return self.shards[0].places["features"].shape[1]
+        return self.shards[0].place("features").shape[1]
 
     @property
     def dim(self) -> int:
-        return self.shards[0].places["features"].shape[2]
+        return self.shards[0].place("features").shape[2]
 
     @property
     def has_boxes(self) -> bool:
