@@ -197,6 +197,26 @@ def test_bigru_refuses_word_drop_without_a_mask_token():
         bigru(word_drop=0.2)
 
 
+def test_bigru_reads_bytes_as_some_checkpoints_were_trained_to():
+    """Its words are those of the text "b'a cat'", and a vocabulary that knows them gets them."""
+    words = Vocabulary(("<unk>", "<start>", "<end>", "a", "cat", "'", "b'a"))
+    legacy = BiGRU(words, 6, 8, legacy_bytes_repr=True)
+
+    assert legacy.words("a cat") == ["<start>", "b'a", "cat", "'", "<end>"]
+    assert legacy.prepare(["a cat"]).ids.tolist() == [[1, 6, 4, 5, 2]]
+    assert BiGRU(words, 6, 8).prepare(["a cat"]).ids.tolist() == [[1, 3, 4, 2]]
+
+
+def test_bigru_reads_with_the_specials_of_its_own_vocabulary():
+    """In whichever order they stand, and without those that it has not."""
+    encoder = BiGRU.from_config({"word_dim": 6, "dim": 8}, {"vocab.json": '["a", "<unk>"]'})
+
+    assert encoder.prepare(["a cat"]).ids.tolist() == [[0, 1]]
+    assert encoder.words("a cat") == ["a", "cat"]
+    again = BiGRU.from_config({"word_dim": 6, "dim": 8}, encoder.files())
+    assert again.vocabulary == encoder.vocabulary
+
+
 def test_bigru_needs_its_vocabulary():
     """A folder without vocab.json is refused by name."""
     with pytest.raises(WeightsError, match=r"needs vocab.json and there is vocab\.txt"):
@@ -231,6 +251,14 @@ def test_word_vectors_that_do_not_fit_are_refused(tmp_path, text, words):
 
     with pytest.raises(WeightsError, match=words):
         read_word_vectors(path, ["dog"], 3)
+
+
+def test_word_vectors_of_fasttext_begin_with_their_count(tmp_path):
+    """The first line is no vector, even where its number is a word that is looked for."""
+    path = tmp_path / "vectors.vec"
+    path.write_text("2 3\n2 4 5 6 \ndog 1 2 3 \n")
+
+    assert read_word_vectors(path, ["dog", "2"], 3).tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
 def test_a_damaged_line_of_word_vectors_is_named(tmp_path):
@@ -280,6 +308,37 @@ def test_bert_cuts_a_caption_to_what_it_can_read():
 
     assert tokens.mask.sum() == 12
     assert tokens.ids[0, -1] == PIECES.index("[SEP]")
+
+
+def test_bert_reads_no_more_than_it_is_told():
+    """A length of its own, within what it can read."""
+    tokens = bert(longest=5).prepare(["a dog", "a " * 50])
+
+    assert tokens.mask.sum(dim=1).tolist() == [4, 5]
+    assert tokens.ids[1, -1] == PIECES.index("[SEP]")
+    for wrong in (2, 13):
+        with pytest.raises(InputError, match=f"longest is {wrong}, .* reads 3 to 12"):
+            bert(longest=wrong)
+
+
+def test_bert_pieces_are_those_of_the_programs_of_the_field(shared_data):
+    """Words by the basic tokenizer, pieces of each by the word-piece one: on real captions."""
+    from transformers.models.bert import tokenization_bert_legacy as legacy
+
+    paths = sorted(shared_data.glob("*/test*_caps.txt"))
+    captions = [line for path in paths for line in path.read_text("utf-8").splitlines()[::31]]
+    letters = sorted({letter for caption in captions for letter in caption.lower()} - {" "})
+    parts = ["the", "ing", "ed", "er", "man", "two", "wo", "a", "and", "ll", "ball", "foot", "doo"]
+    pieces = [*SPECIALS, *dict.fromkeys([*parts, *letters[::2]])]
+    pieces += [f"##{piece}" for piece in dict.fromkeys([*parts, *letters])]
+    encoder = BERT("\n".join(pieces), SMALL_BERT | {"max_position_embeddings": 512}, dim=8)
+    basic = legacy.BasicTokenizer(do_lower_case=True)
+    split = legacy.WordpieceTokenizer(dict.fromkeys(pieces), "[UNK]")
+
+    assert len(captions) > 1000
+    for caption in captions:
+        expected = [piece for word in basic.tokenize(caption) for piece in split.tokenize(word)]
+        assert encoder.words(caption) == ["[CLS]", *expected, "[SEP]"]
 
 
 def test_bert_noise_masks_replaces_and_deletes():

@@ -1,34 +1,55 @@
-"""The words that a text encoder knows, each with its id."""
+"""The words that a text encoder knows, each with its id, in the layouts that the field writes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 from ..errors import DataError
 from .words import tokenize
 
 PAD, START, END, UNKNOWN, MASK = "<pad>", "<start>", "<end>", "<unk>", "<mask>"
 SPECIALS = (PAD, START, END, UNKNOWN)
+"""The order in which SCAN and most programs after it begin."""
+
+SPELLINGS = {
+    START: (START, "[START]"),
+    END: (END, "[END]"),
+    UNKNOWN: (UNKNOWN, "[UNK]"),
+    MASK: (MASK, "[MASK]"),
+}
+"""Specials as they may be written: most programs after the first form, CORA's after the second."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id. Ids 0 to 3 are padding, start, end and unknown; a mask, if any, is the last."""
+    """Words by id, specials among them, in whichever order their file has.
+
+    A special is known by how it is written, never by its id: `<pad>` 0, `<start>` 1, `<end>` 2,
+    `<unk>` 3 in SCAN's files, `<unk>` 1, `<start>` 2, `<end>` 3 in NAAF's with GloVe. There must
+    be one for unknown words; a caption is put between start and end where there are such.
+    """
 
     words: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        wrong = self.words[:4] != SPECIALS or MASK in self.words[:-1]
-        if wrong or len(set(self.words)) != len(self.words):
+        if len(set(self.words)) != len(self.words):
+            twice = Counter(self.words).most_common(1)[0][0]
             raise DataError(
-                f"The vocabulary begins with {list(self.words[:4])}, or has a word twice, or "
-                f"{MASK} before its end. It must begin with {list(SPECIALS)}, and all words differ."
+                f"The vocabulary has {len(self.words)} words, and {twice!r} more than once. "
+                "Give each word one id."
+            )
+        if self._find(UNKNOWN) is None:
+            raise DataError(
+                f"The vocabulary of {len(self.words)} words has none for unknown ones; it begins "
+                f"with {list(self.words[:4])}. Give one with {' or '.join(SPELLINGS[UNKNOWN])}."
             )
 
     @classmethod
@@ -43,23 +64,44 @@ class Vocabulary:
         return cls((*SPECIALS, *(word for _, word in kept), *((MASK,) if mask else ())))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read SCAN's layout: {"word2idx": {word: id}, ...}. Raises `DataError` for another."""
+    def open(cls, path: Path) -> Self:
+        """Read a file of any known layout: JSON, a word a line, or VSE++'s pickle.
+
+        Raises `DataError` for another. A pickle is read without running anything that it names.
+        """
+        content = path.read_bytes()
         try:
-            ids: dict[str, int] = json.loads(text)["word2idx"]
-            words = sorted(ids, key=ids.__getitem__)
-            complete = [ids[word] for word in words] == list(range(len(words)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if content.startswith(b"\x80"):  # a pickle of the second protocol or a later one
+                return cls(_ordered(_unpickle(path)))
+            text = content.decode("utf-8-sig")
+            return cls.from_json(text) if path.suffix == ".json" else cls.from_lines(text)
+        except (DataError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read as a vocabulary: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read {"word2idx": {word: id}, ...}, {word: id} or [word, ...] from JSON.
+
+        Raises `DataError` for another layout, and for one that splits captions into letters.
+        """
+        try:
+            layout = json.loads(text)
+            if isinstance(layout, list):
+                return cls(tuple(map(_word, layout)))
+            if layout.get("char_level"):
+                raise DataError("The vocabulary is one of letters (char_level). Give one of words.")
+            return cls(_ordered(layout.get("word2idx", layout)))
+        except (ValueError, TypeError, AttributeError) as error:
             raise DataError(
-                f"The vocabulary is not JSON of the form {{'word2idx': {{word: id}}}} ({error!r}). "
-                "Give a vocabulary in SCAN's layout."
+                "The vocabulary is not JSON of the form {'word2idx': {word: id}}, {word: id} or "
+                f"[word, ...] ({error!r}). Give a vocabulary in one of these layouts."
             ) from error
-        if not complete:
-            raise DataError(
-                f"The vocabulary's {len(words)} words do not have the ids 0 to {len(words) - 1}. "
-                "Give every word an id of its own, without gaps."
-            )
-        return cls(tuple(words))
+
+    @classmethod
+    def from_lines(cls, text: str) -> Self:
+        """Read a word a line; its id is the number of the line, from 0."""
+        # Not `splitlines`, which also splits at characters that are words.
+        return cls(tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n")))
 
     def to_json(self) -> str:
         """SCAN's layout: {"word2idx", "idx2word", "idx"}."""
@@ -79,19 +121,72 @@ class Vocabulary:
     @property
     def mask(self) -> int | None:
         """The mask's id, if there is one."""
-        return self.ids.get(MASK)
+        found = self._find(MASK)
+        return None if found is None else self.ids[found]
 
     @cached_property
     def fingerprint(self) -> str:
         """A SHA-256 of the words and their order."""
         return hashlib.sha256("\n".join(self.words).encode("utf-8", "surrogatepass")).hexdigest()
 
+    def split(self, caption: str) -> list[str]:
+        """The caption's words, between start and end where the vocabulary has these."""
+        start, end = ([found] if (found := self._find(one)) else [] for one in (START, END))
+        # No word of a caption is a special: the tokenizer sets < and [ apart.
+        return [*start, *tokenize(caption), *end]
+
     def encode(self, caption: str) -> list[int]:
-        """Ids of the caption's words between those of start and end; 3 for one not known."""
-        unknown = self.ids[UNKNOWN]
-        # No word of a caption is a special: the tokenizer sets < and > apart.
-        words = [self.ids.get(word, unknown) for word in tokenize(caption)]
-        return [self.ids[START], *words, self.ids[END]]
+        """The id of each word of `split`, that of unknown words for one that is not known."""
+        unknown = self.ids[self._find(UNKNOWN) or UNKNOWN]
+        return [self.ids.get(word, unknown) for word in self.split(caption)]
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def _find(self, special: str) -> str | None:
+        """How this vocabulary writes a special, if it has it."""
+        return next((written for written in SPELLINGS[special] if written in self.ids), None)
+
+
+def _ordered(ids: Mapping[str, int]) -> tuple[str, ...]:
+    """The words in the order of their ids, which must be 0, 1, 2, ..."""
+    words = sorted(map(_word, ids), key=ids.__getitem__)
+    if [ids[word] for word in words] != list(range(len(words))):
+        raise DataError(
+            f"The vocabulary's {len(words)} words do not have the ids 0 to {len(words) - 1}. "
+            "Give every word an id of its own, without gaps."
+        )
+    return tuple(words)
+
+
+def _word(word: Any) -> str:
+    if not isinstance(word, str):
+        raise TypeError(f"{word!r} is no word")
+    return word
+
+
+class _Pickled:
+    """Stands for the class `Vocabulary` of another program; takes its attributes alone."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds dictionaries, words and numbers, and nothing that a file could name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name == "Vocabulary":
+            return _Pickled
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def _unpickle(path: Path) -> Mapping[str, int]:
+    """The ids of a pickled object that has `word2idx`."""
+    try:
+        with path.open("rb") as file:
+            # Python 2 wrote words of ASCII as bytes.
+            found = _Unpickler(file, encoding="utf-8").load()
+        ids: Mapping[str, int] = dict(found.word2idx)
+    except Exception as error:  # a damaged pickle raises whatever it likes
+        raise DataError(
+            f"It is no pickled vocabulary ({error!r}). Write the words to JSON, as a list."
+        ) from error
+    return ids

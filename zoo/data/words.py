@@ -45,3 +45,15 @@ def tokenize(caption: str) -> list[str]:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text.split()
+
+
+def bytes_repr(caption: str) -> str:
+    """The caption as a program written for Python 2 sees it under Python 3.
+
+    Such a program (SCAN, SGRAF, VSRN, VSE++) reads bytes and calls `str` on them. Weights that were
+    trained so know the words of this text and not those of the caption.
+
+    >>> tokenize(bytes_repr("a dog runs ."))
+    ["b'a", 'dog', 'runs', '.', "'"]
+    """
+    return repr(caption.strip().encode("utf-8", "surrogatepass"))

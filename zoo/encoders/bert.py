@@ -22,13 +22,15 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 class BERT(TextEncoder[Tokens, Fragments]):
     """BERT's last states, projected: w = h / (||h|| + 1e-8), h = W BERT(x) + b.
 
-    [CLS] and [SEP] count as words. A caption is cut to what BERT can read, 512 word pieces.
+    [CLS] and [SEP] count as words, and a longer caption than `longest` is cut.
 
     vocabulary: text of `vocab.txt` of the model's folder, one word piece a line
     bert:       values of transformers' `BertConfig`; those of bert-base-uncased where absent
     word_drop:  share of the words that noise changes, all pieces of a word alike: of half of them
                 each piece becomes the mask token, of a tenth a random entry, the rest are left
                 out; [CLS] and [SEP] always stay
+    longest:    how many word pieces of a caption are read, [CLS] and [SEP] among them; None for
+                all that BERT can read, 512 in the published size
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class BERT(TextEncoder[Tokens, Fragments]):
         dim: int = 1024,
         word_drop: float = 0.0,
         lowercase: bool = True,
+        longest: int | None = None,
     ) -> None:
         super().__init__()
         check_share("word_drop", word_drop)
@@ -46,8 +49,7 @@ class BERT(TextEncoder[Tokens, Fragments]):
         _check_pieces(pieces)
         self.mask, self.size = pieces["[MASK]"], len(pieces)
         self.bert = _bert({"vocab_size": len(pieces), **(bert or {})})
-        longest = self.bert.config.max_position_embeddings
-        self.tokenizer = _tokenizer(pieces, lowercase, longest)
+        self.tokenizer = _tokenizer(pieces, lowercase, _length(longest, self.bert.config))
         self.project = nn.Linear(self.bert.config.hidden_size, dim)
 
     @classmethod
@@ -142,6 +144,16 @@ def _bert(values: Mapping[str, Any]) -> Any:
         check_choice("A key of bert", name, BertConfig().to_dict())
     # The pooler is never used, so it is not made.
     return BertModel(BertConfig(**values), add_pooling_layer=False)
+
+
+def _length(longest: int | None, bert: Any) -> int:
+    most: int = bert.max_position_embeddings
+    if longest is not None and not 3 <= longest <= most:
+        raise InputError(
+            f"longest is {longest}, and this BERT reads 3 to {most} word pieces. "
+            "Choose such a number, or None for all that it can read."
+        )
+    return longest or most
 
 
 def _tokenizer(pieces: dict[str, int], lowercase: bool, longest: int) -> Any:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..batch import Fragments, Tokens
-from ..data.vocabulary import END, START, Vocabulary
-from ..data.words import tokenize
+from ..data.vocabulary import Vocabulary
+from ..data.words import bytes_repr
 from ..errors import InputError, WeightsError
 from ..interfaces import Noise, TextEncoder
 from ..ops import l2_normalize
@@ -37,6 +37,8 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
                 CHAN's released code; ours keeps at least one)
     mask_token: add the mask token to a vocabulary that lacks it
     dropout:    on the embeddings in training; none in the papers
+    legacy_bytes_repr: read captions as programs written for Python 2 see them under Python 3,
+                "b'a dog runs'": for weights that were trained so
     """
 
     fixed: Tensor | None
@@ -50,6 +52,7 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         mask_token: bool = False,
         dropout: float = 0.0,
         fixed_dim: int = 0,
+        legacy_bytes_repr: bool = False,
     ) -> None:
         super().__init__()
         check_share("word_drop", word_drop)
@@ -57,7 +60,7 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         self.vocabulary = vocabulary.with_mask() if mask_token else vocabulary
         if word_drop and self.vocabulary.mask is None:
             raise InputError("word_drop needs a mask token. Set mask_token to true as well.")
-        self.word_drop, self.dim = word_drop, dim
+        self.word_drop, self.dim, self.legacy_bytes_repr = word_drop, dim, legacy_bytes_repr
         self.embed = nn.Embedding(len(self.vocabulary), word_dim)
         nn.init.xavier_uniform_(self.embed.weight)
         self.dropout = nn.Dropout(dropout)
@@ -89,14 +92,15 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
             table.copy_(vectors)
 
     def prepare(self, items: Sequence[str], noise: Noise | None = None) -> Tokens:
-        ids = [np.array(self.vocabulary.encode(caption)) for caption in checked(items)]
+        written = map(self._written, checked(items))
+        ids = [np.array(self.vocabulary.encode(caption)) for caption in written]
         if noise is None or not self.word_drop:
             return tokens(ids)
         disturbed = [self._disturb(row, one) for row, one in zip(ids, noise, strict=True)]
         return tokens(*zip(*disturbed, strict=True))
 
     def words(self, text: str) -> list[str]:
-        return [START, *tokenize(text), END]
+        return self.vocabulary.split(self._written(text))
 
     def forward(self, batch: Tokens) -> Fragments:
         if self.training and self.fixed is not None and not self.fixed.any():
@@ -116,6 +120,9 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         )
         onward, back = states.chunk(2, dim=-1)
         return Fragments(l2_normalize((onward + back) / 2), batch.mask)
+
+    def _written(self, caption: str) -> str:
+        return bytes_repr(caption) if self.legacy_bytes_repr else caption
 
     def _vectors(self, ids: Tensor) -> Tensor:
         learned: Tensor = self.embed(ids)

@@ -14,6 +14,8 @@ from ..errors import DataError, WeightsError
 def read_word_vectors(path: Path, words: Sequence[str], dim: int) -> Tensor:
     """One row for each word: (words, dim), from a text file of "word number number ...".
 
+    GloVe writes such files, and fastText with a line before the first that counts them.
+
     A word that the file lacks is looked up without - . and ', then by what stands before a slash;
     one that is still missing gets a random row, N(0, 1), as in CHAN's released code. Raises
     `WeightsError` when the file has vectors of another length or for none of the words, and
@@ -46,7 +48,8 @@ def _vectors(path: Path, wanted: set[str], dim: int) -> Iterator[tuple[str, list
         for number, line in enumerate(file, start=1):
             # From the right: a few of GloVe's words contain spaces.
             word, *numbers = line.rstrip().rsplit(" ", dim)
-            if word not in wanted:
+            counts = number == 1 and len(numbers) == 1 < dim  # fastText's first line
+            if word not in wanted or counts:
                 continue
             if len(numbers) != dim:
                 raise WeightsError(

@@ -144,8 +144,9 @@ def _text_files(recipe: Recipe, dataset: Dataset, data: Path) -> Mapping[str, st
         return {}
     if settings["file"]:
         path = named_files(recipe, data)["vocabulary.file"]
-        name = "vocab.json" if path.suffix == ".json" else path.name
-        return {name: path.read_text(encoding="utf-8")}
+        if path.name == "vocab.txt":  # of word pieces
+            return {path.name: path.read_text(encoding="utf-8")}
+        return {"vocab.json": Vocabulary.open(path).to_json()}
     return {"vocab.json": Vocabulary.build(dataset.captions, settings["minimum_count"]).to_json()}
 
 
