@@ -224,21 +224,25 @@ class TestEvaluate:
 class TestExtract:
     """`zoo extract`."""
 
-    def test_bad_files_are_left_out_on_request(self, run, model_folder, tmp_path):
-        """And named on stderr."""
+    def test_bad_files_are_left_out_and_counted(self, run, model_folder, tmp_path):
+        """Named on stderr and in the store's skipped.tsv; with --strict they stop the run."""
         (tmp_path / "photos").mkdir()
         shutil.copy(CAT, tmp_path / "photos")
         (tmp_path / "photos" / "bad.jpg").write_text("no picture")
-        options = ("-o", tmp_path / "store", "--model", model_folder, "--skip-bad")
+        options = ("-o", tmp_path / "store", "--model", model_folder)
+        strict = run("extract", tmp_path / "photos", *options, "--strict")
         status, out, err = run("extract", tmp_path / "photos", *options)
 
+        assert strict[0] == 1
+        assert "bad.jpg cannot be read as a picture" in strict[2]
         assert status == 0
-        assert "1 skipped" in out
+        assert "1 extracted, 0 kept from before, 1 skipped" in out
         assert "bad.jpg" in err
+        assert (tmp_path / "store" / "skipped.tsv").read_text().startswith("bad.jpg\t")
 
     def test_a_place_that_does_not_exist_is_no_bad_file(self, run, model_folder, tmp_path):
         """A mistyped path is an error also where bad files are left out; nothing is written."""
-        options = ("-o", tmp_path / "store", "--model", model_folder, "--skip-bad")
+        options = ("-o", tmp_path / "store", "--model", model_folder)
         status, _, err = run("extract", CAT, tmp_path / "none.jpg", *options)
 
         assert status == 1

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from zoo.batch import Photos, Regions
+from zoo.data.merging import merge
 from zoo.data.store import FeatureStore
 from zoo.errors import DataError, InputError
 from zoo.interfaces import Extractor
@@ -36,7 +37,7 @@ torch.manual_seed(0)
 extractor = Corners(delay=float(sys.argv[4]))
 images = sorted(Path(sys.argv[1]).iterdir())
 print("started", flush=True)
-extract(images, Path(sys.argv[2]), extractor, batch_size=3, shard_rows=7)
+extract(images, Path(sys.argv[2]), extractor, batch_size=3, shard_rows=7, workers=4)
 print("finished", flush=True)
 """
 
@@ -87,12 +88,19 @@ def test_rows_are_the_features_of_the_photographs(tmp_path, photos):
     """Row n is what the extractor gives for picture n alone, to float16."""
     extractor = Corners()
     done = []
-    summary = extract(photos, tmp_path / "out", extractor, advance=done.append, shard_rows=16)
+    summary = extract(
+        photos,
+        tmp_path / "out",
+        extractor,
+        advance=lambda count, total: done.append((count, total)),
+        shard_rows=16,
+    )
     store = FeatureStore.open(tmp_path / "out")
     assert (summary.extracted, summary.kept, summary.skipped) == (COUNT, 0, {})
     assert summary.fingerprint == store.fingerprint
     assert store.ids == tuple(path.name for path in photos)
-    assert sum(done) == COUNT
+    assert sum(count for count, _ in done) == COUNT
+    assert {total for _, total in done} == {COUNT}
     extractor.eval()
     expected = torch.cat([extractor(extractor.prepare([path])).features for path in photos])
     assert torch.allclose(store.rows(range(COUNT)).features, expected, rtol=1e-3, atol=1e-3)
@@ -147,6 +155,64 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path, photos):
     with start_extraction(photos, out, delay="0") as process:
         assert process.stdout.read() == "finished\n"
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_reading_runs_two_batches_ahead_at_most(tmp_path, photos):
+    """However slow the extractor is, decoded photographs do not pile up."""
+    extractor, read, waiting = Corners(), [], []
+    prepare, forward = extractor.prepare, extractor.forward
+
+    def counted(items, noise=None):
+        read.append(items)
+        return prepare(items, noise)
+
+    def slow(batch):
+        time.sleep(0.01)
+        waiting.append(len(read) - 4 * len(waiting))
+        return forward(batch)
+
+    extractor.prepare, extractor.forward = counted, slow
+    extract(photos, tmp_path / "out", extractor, batch_size=4, workers=8, shard_rows=16)
+    assert len(read) == COUNT
+    assert max(waiting) <= 4 + 2 * 4 + 1
+
+
+def test_parts_join_to_the_store_made_at_once(tmp_path, photos):
+    """Byte by byte, bad files and what was skipped included, in whatever order parts are given."""
+    for number in (3, 30, 59):
+        photos[number].write_bytes(b"no picture")
+    extractor, options = Corners(), {"shard_rows": 7, "batch_size": 3, "on_error": "skip"}
+    extract(photos, tmp_path / "whole", extractor, **options)
+    for number in (1, 2, 3):
+        extract(photos, tmp_path / f"part{number}", extractor, part=(number, 3), **options)
+    own = FeatureStore.open(tmp_path / "part2")
+    merge([tmp_path / f"part{number}" for number in (2, 3, 1)], tmp_path / "merged")
+    assert own.ids == tuple(f"{number:03d}.png" for number in range(21, 42) if number != 30)
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+
+
+def test_a_machine_needs_the_photographs_of_its_part_alone(tmp_path, photos):
+    """Files of other parts may be absent: the list is enough to cut it the same way."""
+    extractor = Corners()
+    extract(photos, tmp_path / "whole", extractor, shard_rows=20)
+    for number in (1, 2, 3):
+        away = [path for row, path in enumerate(photos) if row // 20 != number - 1]
+        for path in away:
+            path.rename(path.with_suffix(".away"))
+        out = tmp_path / f"part{number}"
+        summary = extract(photos, out, extractor, part=(number, 3), shard_rows=20)
+        assert (summary.extracted, summary.skipped) == (20, {})
+        for path in away:
+            path.with_suffix(".away").rename(path)
+    merge([tmp_path / f"part{number}" for number in (1, 2, 3)], tmp_path / "merged")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+
+
+def test_photographs_that_are_all_missing_are_a_wrong_path(tmp_path):
+    """Nothing is written, and the first is named."""
+    with pytest.raises(InputError, match=r"None of 2 photographs is there; the first is .*a\.jpg"):
+        extract([Path("a.jpg"), Path("b.jpg")], tmp_path / "out", Corners(), on_error="skip")
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_weights_do_not_continue_a_store(tmp_path, photos):

@@ -23,6 +23,7 @@ CORE = {
     ("loss", "contrastive"): "zoo.losses:ContrastiveLoss",
     ("loss", "mixed"): "zoo.losses:MixedLoss",
     ("extractor", "grid"): "zoo.vision.grid:GridExtractor",
+    ("extractor", "transformers"): "zoo.vision.pretrained:TransformersExtractor",
 }
 
 

@@ -123,7 +123,12 @@ class TextEncoder(Encoder[PreparedT, EncodedT], ABC):
 
 
 class Extractor(Encoder[Photos, Regions], ABC):
-    """Reads photographs (file paths or PIL images) and yields region features with boxes."""
+    """Reads photographs (file paths or PIL images) and yields region features with boxes.
+
+    pretrained: whether it has trained weights as soon as it is built
+    """
+
+    pretrained = False
 
 
 class Aligner(Component, Generic[ImagesT, TextsT], ABC):
