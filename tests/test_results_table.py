@@ -14,13 +14,19 @@ from zoo.report.markers import renewed
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
+TOLD = {
+    "command": "zoo evaluate x --data y",
+    "date": "2026-01-02",
+    "data_fingerprint": "d" * 64,
+    "model_sha256": "a" * 64,
+}
 
 
 def row(rsum, seed=1, **more):
-    """A measurement whose six figures are equal."""
+    """A measurement whose six figures are equal, with all that it must tell."""
     metrics = dict.fromkeys(FIGURES, rsum / 6) | {"rsum": rsum}
     facts = {"dataset": "f8k", "split": "test", "protocol": "1k", "metrics": metrics, "seed": seed}
-    return facts | more
+    return TOLD | facts | more
 
 
 def write(folder, *rows, **more):
@@ -40,9 +46,9 @@ def folders(tmp_path):
     times = {"training_seconds": 60.0, "trained_on": "cpu, 1 thread", "parameters": 2_000_000}
     write(
         folder,
-        row(300.0, 1, model_sha256="a", **times),
+        row(300.0, 1, model_sha256="a" * 64, **times),
         row(303.0, 2, model_sha256=own, **times | {"training_seconds": 120.0}),
-        row(306.0, 3, model_sha256="c", **times),
+        row(306.0, 3, model_sha256="c" * 64, **times),
         row(1.0, 2, split="dev"),
         row(2.0, 2, dataset="coco"),
     )

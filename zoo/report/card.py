@@ -21,8 +21,12 @@ EMPTY = "Nothing has been added by hand."
 PROVENANCE = (
     "command",
     "seed",
+    "selection",
+    "ties",
+    "dtype",
     "data_fingerprint",
     "model_sha256",
+    "code",
     "zoo_version",
     "torch_version",
     "device",

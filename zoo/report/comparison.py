@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import DataError, UnknownModelError
 from ..loading import info
-from .results import FIGURES, RECALLS, WAYS, own_among, read_results, read_rows
+from .proof import proven
+from .results import FIGURES, FILE, RECALLS, WAYS, own_among, read_results, read_rows
 from .summary import NOTHING, Summary
 from .tables import Table
 
@@ -25,7 +26,8 @@ def summaries(
     """A summary for each model folder (name -> folder) that was measured there, in that order.
 
     Measurements under another protocol are a line of their own, with the protocol in its name.
-    Raises `DataError` for a damaged results.json.
+    Raises `DataError` for a damaged results.json, and for a row that does not say how to measure
+    it again.
     """
     found = []
     for name, folder in places.items():
@@ -34,6 +36,7 @@ def summaries(
         wanted = [
             row for row in measured if row["split"] == split and dataset in (None, row["dataset"])
         ]
+        proven(wanted, folder / FILE)
         kinds = dict.fromkeys((row["dataset"], row["protocol"]) for row in wanted)
         for kind in kinds:
             rows = [row for row in wanted if (row["dataset"], row["protocol"]) == kind]
@@ -88,7 +91,11 @@ class AblationResults:
 
     @classmethod
     def read(cls, path: Path) -> AblationResults:
-        """From the file; raises `DataError` for one that is absent, damaged or of another form."""
+        """From the file.
+
+        Raises `DataError` for one that is absent, damaged, of another form, or holds a row that
+        does not say how to measure it again.
+        """
         content = read_rows(path)
         results = content["results"]
         try:
@@ -98,6 +105,7 @@ class AblationResults:
             raise _no_ablation(path, f"it lacks {error}") from error
         if not known:
             raise _no_ablation(path, "a result lacks its row or its seed")
+        proven(results, path)
         return read
 
     def splits(self) -> list[tuple[str, str]]:

@@ -83,16 +83,20 @@ def add_result(folder: Path, row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def measured_results(card: Card) -> list[dict[str, Any]]:
-    """What we measured of a registered model: from its folder if it is bundled, else its card."""
+    """What we measured of a registered model: from its folder if it is bundled, else its card.
+
+    Raises `DataError` for a row that does not say how to measure it again.
+    """
     if card.folder is not None:
-        return read_results(card.folder)
+        return _proven(card.folder, read_results(card.folder))
     return [_flat(result.model_dump()) for result in card.results.measured]
 
 
 def measured_or_damaged(card: Card) -> list[dict[str, Any]] | Literal["damaged"]:
     """Those of its own weights; for a list of models, which one damaged file must not break."""
     try:
-        return measured_results(card) if card.folder is None else own_results(card.folder)
+        rows = measured_results(card)
+        return rows if card.folder is None else own_among(card.folder, rows)
     except DataError:
         return "damaged"
 
@@ -113,6 +117,13 @@ def own_among(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return rows  # of one model, so there is nothing to tell apart
     own = sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else None
     return [row for row in rows if row.get("model_sha256") in (own, None)]
+
+
+def _proven(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from .proof import proven
+
+    proven(rows, folder / FILE)
+    return rows
 
 
 def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

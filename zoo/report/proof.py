@@ -1,0 +1,79 @@
+"""What a measurement must tell of itself before a table shows it as measured.
+
+A figure that somebody typed has no command, data or weights that give it again; one that was
+changed afterwards does not add up any more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .results import RECALLS, WAYS
+
+ROUNDING = 0.04  # of six figures and their sum, each to two decimals
+HEX = r"[0-9a-f]{64}"
+TOLD = {
+    "command": r"zoo \w+ .+",
+    "date": r"\d{4}-\d{2}-\d{2}",
+    "data_fingerprint": HEX,
+    "model_sha256": HEX,
+}
+"""What a row has, and in which form, from which its figures can be measured again."""
+
+
+def proven(rows: Sequence[Mapping[str, Any]], place: Path) -> Sequence[Mapping[str, Any]]:
+    """The rows, read at a place; raises `DataError` for one that nobody can measure again."""
+    for row in rows:
+        faults = unproven(row)
+        if faults:
+            raise DataError(
+                f"{place} has a row of {row['dataset']} {row['split']} (seed {row.get('seed')}) "
+                f"that does not count as measured: {'; '.join(faults)}. Measure it again: "
+                f"zoo evaluate MODEL --data PATH --split {row['split']} --save-results"
+            )
+    return rows
+
+
+def unproven(row: Mapping[str, Any]) -> list[str]:
+    """What keeps a row from being a measurement, in words; nothing for a sound one.
+
+    >>> metrics = dict.fromkeys(("i2t_r1", "i2t_r5", "i2t_r10"), 50.0)
+    >>> metrics |= dict.fromkeys(("t2i_r1", "t2i_r5", "t2i_r10"), 40.0)
+    >>> unproven({"metrics": metrics | {"rsum": 300.0}})[0]
+    'rsum is 300.00, but its six parts sum to 270.00'
+    """
+    metrics = row["metrics"]
+    total = sum(metrics[f"{way}_{at}"] for way in WAYS for at in RECALLS)
+    faults = []
+    if abs(total - metrics["rsum"]) > ROUNDING:
+        faults.append(f"rsum is {metrics['rsum']:.2f}, but its six parts sum to {total:.2f}")
+    for way in WAYS:
+        recalls = [metrics[f"{way}_{at}"] for at in RECALLS]
+        if recalls != sorted(recalls) or recalls[0] < 0 or recalls[-1] > 100:
+            faults.append(f"{way} recalls {recalls} fall or are no percent")
+    for key, form in TOLD.items():
+        if not re.fullmatch(form, str(row.get(key, ""))):
+            faults.append(f"{key} is {row.get(key)!r}")
+    return faults
+
+
+def strangers(rows: Sequence[Mapping[str, Any]], own_sha256: str) -> list[str]:
+    """What in a folder's results speaks of weights that are neither its own nor of another seed.
+
+    own_sha256: of the weights that lie in the folder
+    """
+    seeds = {row.get("model_sha256"): row.get("seed") for row in rows}
+    faults = [] if own_sha256 in seeds else ["no row is of the weights that lie here"]
+    others: dict[Any, list[str]] = {}
+    for sha256, seed in seeds.items():
+        others.setdefault(seed, []).append(str(sha256)[:12])
+    faults += [
+        f"seed {seed} has rows of different weights: {', '.join(found)}"
+        for seed, found in others.items()
+        if len(found) > 1
+    ]
+    return faults
