@@ -58,6 +58,8 @@ def merge(
 
     >>> merge([Path("part1"), Path("part2")], Path("features"))        # doctest: +SKIP
     """
+    if not parts:
+        raise InputError("There are no parts to join. Name the stores of all parts.")
     placed = sorted((_placed(folder) for folder in parts), key=lambda one: one[0].number)
     _check_alike(placed)
     _check_complete(placed)
@@ -123,7 +125,8 @@ def _check_alike(placed: Sequence[_Placed]) -> None:
 
 def _check_complete(placed: Sequence[_Placed]) -> None:
     """All parts are there once, and what they have together is the list."""
-    of, folders = placed[0][0].of, {}
+    of = placed[0][0].of
+    folders: dict[int, Path] = {}
     for part, folder, _ in placed:
         if part.number in folders:
             raise DataError(

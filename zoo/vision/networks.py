@@ -72,12 +72,12 @@ def describe(model: str, revision: str | None = None) -> Description:
     return Description(config, preprocessor, commit or "")
 
 
-def build(description: Description) -> nn.Module:
+def build(description: Description) -> Any:
     """The network with random weights, which those of a model's folder replace."""
     return _headless(_kind(description).from_config(_config(description)))
 
 
-def load(model: str, description: Description) -> nn.Module:
+def load(model: str, description: Description) -> Any:
     """The network with its weights, in float32.
 
     Raises `InputError` where they cannot be read, `WeightsError` where some are missing.
@@ -132,7 +132,7 @@ def _config(description: Description) -> Any:
         raise _unusable(str(description.config.get("model_type")), error) from error
 
 
-def _headless(network: Any) -> nn.Module:
+def _headless(network: Any) -> Any:
     """The part that reads pictures, without what makes one vector of them."""
     network = getattr(network, "vision_model", network)
     if network.main_input_name != "pixel_values":
@@ -142,7 +142,7 @@ def _headless(network: Any) -> nn.Module:
         )
     if getattr(network, "pooler", None) is not None:
         network.pooler = nn.Identity()  # its weights would be read by nothing
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def as_map(tokens: Tensor, height: int, width: int, patch: int) -> Tensor:
         rows, columns = height // patch, width // patch
         special = tokens.shape[1] - rows * columns
         if 0 <= special <= MOST_SPECIAL_TOKENS:
-            return tokens[:, special:].transpose(1, 2).unflatten(2, (rows, columns))
+            return tokens[:, special:].transpose(1, 2).reshape(len(tokens), -1, rows, columns)
         patch *= 2
     raise InputError(
         f"{tokens.shape[1]} tokens do not tile a picture of {width} x {height} pixels. "
@@ -59,8 +59,9 @@ def objects(
     nothing = logits.shape[2] > classes
     chances = logits.softmax(2)[..., :classes] if nothing else logits.sigmoid()
     best = chances.amax(2).topk(min(count, queries), 1).indices[..., None]
-    middle, size = boxes.take_along_dim(best, 1).split(2, 2)
-    corners = torch.cat([middle - size / 2, middle + size / 2], 2).clamp(0, 1)
+    found = boxes.take_along_dim(best, 1)
+    middle, half = found[..., :2], found[..., 2:] / 2
+    corners = torch.cat([middle - half, middle + half], 2).clamp(0, 1)
     return states[:, -queries:].take_along_dim(best, 1), corners
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import InputError
 
+LEAST = 32
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -56,13 +57,17 @@ class Preprocessing:
         return cls(square, edges, resample, scale, mean, std)
 
     def size(self, width: int, height: int) -> Size:
-        """Which size a picture of that size gets."""
+        """Which size a picture of that size gets.
+
+        A picture that is very long keeps `LEAST` pixels across, which it would not by the
+        configuration alone: networks fail on less than a patch.
+        """
         if self.square is not None:
             return self.square
         assert self.edges is not None  # one of the two is there
         short, long = min(width, height), max(width, height)
         shorter = min(float(self.edges[0]), self.edges[1] * short / long)
-        resized = max(round(shorter), 1), int(shorter * long / short)
+        resized = max(round(shorter), LEAST), max(int(shorter * long / short), LEAST)
         return resized if width <= height else resized[::-1]
 
     def pixels(self, photo: Image.Image, size: Size) -> Tensor:

@@ -58,6 +58,7 @@ class TransformersExtractor(Extractor):
             self.description = networks.Description.from_json(description)
             network = networks.build(self.description)
         self.preprocessing = Preprocessing.read(self.description.preprocessor)
+        self.settings: Any = network.config
         self.network = network.requires_grad_(False)
         self.eval()
 
@@ -117,18 +118,19 @@ class TransformersExtractor(Extractor):
         output = self.network(pixel_values=self.preprocessing.normalize(pixels))
         states = output.last_hidden_state
         if self.description.detects:
-            classes = self.network.config.num_labels
-            found = (states, output.logits, output.pred_boxes, classes, self.regions)
-            features, shares = objects(*found)
+            classes = self.settings.num_labels
+            logits, found = output.logits, output.pred_boxes
+            features, shares = objects(states, logits, found, classes, self.regions)
         else:
-            maps = states if states.ndim == 4 else as_map(states, *pixels.shape[2:], self._patch())
+            height, width = pixels.shape[2:]
+            maps = states if states.ndim == 4 else as_map(states, height, width, self._patch())
             features, shares = cells(maps, isqrt(self.regions))
         boxes = (shares * sizes.repeat(1, 2)[:, None]).float()
         mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
         return Regions(features.float(), mask, boxes, sizes)
 
     def _patch(self) -> int:
-        patch = getattr(self.network.config, "patch_size", None)
+        patch = getattr(self.settings, "patch_size", None)
         if not isinstance(patch, int):
             raise InputError(
                 f"{self.model} gives tokens and does not say which patches they stand for "
