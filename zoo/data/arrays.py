@@ -102,7 +102,7 @@ def open_array(path: Path, listing: Listing) -> ArrayFeatures:
     sizes = None
     if "sizes" in beside:
         sizes = read_sizes(beside["sizes"])
-        sizes = sizes[_rows(beside["sizes"], len(sizes), listing, "sizes")]
+        sizes = sizes[image_rows(beside["sizes"], len(sizes), listing, "sizes")]
     return ArrayFeatures(listing.image_ids, columns, sizes, hashlib.sha256(content).hexdigest())
 
 
@@ -114,13 +114,13 @@ def _column(path: Path, listing: Listing, what: str, axes: int) -> Column:
             f"{path} has the shape {place.shape}, and {what} are (images, regions, dim). "
             "Fetch the file again."
         )
-    rows = _rows(path, place.shape[0], listing, what)
+    rows = image_rows(path, place.shape[0], listing, what)
     if place.shape[0] != len(rows):
         _check_repetition(path, shard.arrays["values"], listing.caption_images)
     return Column(shard, rows)
 
 
-def _rows(path: Path, count: int, listing: Listing, what: str) -> NDArray[np.int64]:
+def image_rows(path: Path, count: int, listing: Listing, what: str) -> NDArray[np.int64]:
     """The row of each image, where there are so many rows: (images,)."""
     images, captions = len(listing.image_ids), len(listing.captions)
     if count == images:

@@ -3,38 +3,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from .arrays import open_array
+import numpy as np
+
+from ..errors import DataError
+from .arrays import image_rows, open_array
 from .features import FeatureSource
-from .store import FeatureStore
+from .region_files import SUFFIXES, holds_regions, open_files
+from .region_tables import is_table, open_tables, tables_in
+from .store import INDEX, FeatureStore
 
 if TYPE_CHECKING:
     from .layouts import Listing
+
+NUMBERED = "region_feats"
+"""CORA's folder: below it a folder a split, with files that are numbered and not named."""
 
 
 def find_features(root: Path, split: str, listing: Listing) -> FeatureSource | None:
     """The features of a split that lie beside its captions in `root`, or None.
 
-    Raises `DataError` when those that are there do not fit the listing.
+    SPLIT_ims.npy goes before everything else. Then there may be CORA's region_feats/SPLIT, tables
+    of regions (.tsv), or a folder with a file for each image. A feature store is not looked for:
+    it is named by who wants it. Raises `DataError` when features fit the listing in part alone,
+    or lie there in more than one form.
     """
-    array = root / f"{split}_ims.npy"
-    return open_array(array, listing) if array.is_file() else None
+    array = _array(root, split)
+    if array is not None:
+        return open_array(array, listing)
+    found = dict(_beside(root, split, listing))
+    if len(found) > 1:
+        raise DataError(
+            f"{root} has features in more than one form: {', '.join(map(str, found))}. "
+            "Say which are meant: features=PATH in Python, --features PATH on the command line."
+        )
+    return next((opened for opened in (open() for open in found.values())), None)
 
 
 def open_features(path: str | Path, listing: Listing, split: str) -> FeatureSource:
     """The features at `path`, in any form that is known, of a listing's images in their order.
 
-    Raises `DataError` when there are none, or not of every image.
+    A feature store, a .npy file or a folder with SPLIT_ims.npy, a table of regions or a folder of
+    them, a folder with a file for each image. Raises `DataError` when there are none, or not of
+    every image.
     """
     path = Path(path)
-    if path.suffix == ".npy":
-        return open_array(path, listing)
-    if (path / f"{split}_ims.npy").is_file():
-        return open_array(path / f"{split}_ims.npy", listing)
-    return select_images(FeatureStore.open(path), listing)
+    array = path if path.suffix == ".npy" else _array(path, split)
+    if array is not None:
+        return open_array(array, listing)
+    for folder in (path / NUMBERED / split, path / split, path):
+        if (folder / "part0").is_dir():
+            return _open_numbered(folder, listing)
+    return select_images(open_named(path), listing)
+
+
+def open_named(path: Path) -> FeatureSource:
+    """All features at `path` that know their images' ids: a store, tables, a file for each image.
+
+    Raises `DataError` when there are none.
+    """
+    if (path / INDEX).is_file():
+        return FeatureStore.open(path)
+    if path.is_file() and is_table(path):
+        return open_tables([path])
+    tables = tables_in(path) if path.is_dir() else []
+    if tables:
+        return open_tables(tables)
+    if path.is_dir() and any(next(path.rglob(f"*{suffix}"), None) for suffix in SUFFIXES):
+        return open_files(path)
+    return FeatureStore.open(path)
 
 
 def select_images(source: FeatureSource, listing: Listing) -> FeatureSource:
@@ -43,20 +84,73 @@ def select_images(source: FeatureSource, listing: Listing) -> FeatureSource:
     Raises `DataError` when an image has no features there under any name.
     """
     known = set(source.ids)
-    for names in _names(listing):
+    for names in image_names(listing):
         if known.issuperset(names):
             return source.select(names)
     return source.select(listing.image_ids)
 
 
-def _names(listing: Listing) -> Iterator[list[str]]:
-    """What the images may be called: file with folders, file, its stem, COCO's number in it; id."""
+def image_names(listing: Listing) -> Iterator[list[str]]:
+    """What the images may be called in features, one way after the other.
+
+    The file with its folders, the file, both without the ending, COCO's number in the file's name,
+    and last the id.
+    """
     if listing.file_names is not None:
         files = [PurePosixPath(name) for name in listing.file_names]
         yield [str(file) for file in files]
         yield [file.name for file in files]
+        yield [str(file.with_suffix("")) for file in files]
         yield [file.stem for file in files]
         numbers = [re.fullmatch(r"(?:COCO_\w+_)?0*(\d+)", file.stem) for file in files]
         if all(numbers):
             yield [number[1] for number in numbers if number]
     yield list(listing.image_ids)
+
+
+def _array(folder: Path, split: str) -> Path | None:
+    names = (split, "val") if split == "dev" else (split,)
+    paths = (folder / f"{name}_ims.npy" for name in names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _beside(
+    root: Path, split: str, listing: Listing
+) -> Iterator[tuple[Path, Callable[[], FeatureSource | None]]]:
+    """The other forms that lie in `root`, and how each is opened."""
+    numbered = root / NUMBERED / split
+    if numbered.is_dir():
+        yield numbered, partial(_open_numbered, numbered, listing)
+    tables = tables_in(root)
+    if tables:
+        yield root / tables[0].name, partial(_open_tables, tables, listing)
+    firsts = {names[0] for names in image_names(listing)}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        files = (folder / f"{name}{suffix}" for name in firsts for suffix in SUFFIXES)
+        if any(file.is_file() and holds_regions(file) for file in files):
+            yield folder, partial(_open_folder, folder, listing)
+
+
+def _open_folder(folder: Path, listing: Listing) -> FeatureSource:
+    return select_images(open_files(folder), listing)
+
+
+def _open_tables(tables: list[Path], listing: Listing) -> FeatureSource | None:
+    """Those of the listing, and None where the tables have no image of it at all."""
+    source = open_tables(tables)
+    known = set(source.ids)
+    none = all(known.isdisjoint(names) for names in image_names(listing))
+    return None if none else select_images(source, listing)
+
+
+def _open_numbered(folder: Path, listing: Listing) -> FeatureSource:
+    """CORA's files: number n is that of row n, an image's or a caption's as the counts have it."""
+    source = open_files(folder)
+    numbers = sorted((int(name), row) for row, name in enumerate(source.ids) if name.isdigit())
+    if [number for number, _ in numbers] != list(range(len(source))):
+        raise DataError(
+            f"{folder} has {len(source):,} files, and they are not numbered from 0 without a gap. "
+            "Fetch the missing ones, or take the others away."
+        )
+    rows = image_rows(folder, len(source), listing, "features")
+    return source.numbered(listing.image_ids, np.array([row for _, row in numbers])[rows])
