@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError
 from .features import FeatureSource
-from .layouts import Listing, canonical_split, first_images, recognise
-from .layouts.listing import PairRows
+from .layouts import Found, Listing, PairRows, canonical_split, first_images, recognise
+from .picture_folders import find_pictures
 from .sources import find_features, open_features
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-IMAGE_FOLDERS = ("images", "flickr30k-images", "Flicker8k_Dataset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,47 +95,41 @@ class Dataset:
 
 
 def open_dataset(path: str | Path, split: str, *, features: str | Path | None = None) -> Dataset:
-    """Open a split of the data set in a folder, whichever layout the folder has.
+    """Open a split of the data set in a folder, whichever layout of docs/data.md the folder has.
 
-    Captions come from `SPLIT_caps.txt` and `SPLIT_ids.txt`, or else from a Karpathy
-    `dataset_NAME.json`; pictures from an images folder beside them; features from the store
-    `features`, or else from `SPLIT_ims.npy`, which is not read into memory. The split "val" is the
-    same as "dev". Raises `InputError` or `DataError` for a folder that is no data set, lacks the
-    split, or contradicts itself.
+    path:     the folder of a data set, one around it that holds no other, or one caption file
+    split:    "train", "dev" (or "val"), "test", "testall", or another that the files name; "all" is
+              the one split of files that name none
+    features: of the images, in any form of docs/features.md; by default those beside the captions.
+              They are mapped and not read into memory
+
+    Pictures are found in an images folder beside the captions. Raises `InputError` for a folder
+    that is no data set, holds several, or lacks the split, and `DataError` for files that are
+    damaged or contradict each other.
 
     >>> dataset = open_dataset("data/flickr8k", "test")                # doctest: +SKIP
-    >>> len(dataset.image_ids), len(dataset.captions)                  # doctest: +SKIP
-    (1000, 5000)
+    >>> len(dataset.image_ids), len(dataset.captions), dataset.layout  # doctest: +SKIP
+    (1000, 5000, 'SCAN precomp: test_caps.txt, test_ids.txt')
     """
     found, split = recognise(path, split), canonical_split(split)
     listing = found.read(split)
-    source = (
-        find_features(found.root, split, listing)
-        if features is None
-        else open_features(features, listing, split)
-    )
+    if features is None:
+        source = _features_beside(found, split, listing)
+    else:
+        source = open_features(features, listing, split)
     return Dataset(
         listing.name,
         split,
         listing.image_ids,
         listing.captions,
         listing.pairs,
-        _find_pictures(found.root, listing, required=source is None),
+        find_pictures(found, listing, required=source is None),
         source,
         found.words(split),
     )
 
 
-def _find_pictures(folder: Path, listing: Listing, required: bool) -> tuple[Path, ...] | None:
-    places = [parent / name for parent in (folder, folder.parent) for name in IMAGE_FOLDERS]
-    images = next((place for place in places if place.is_dir()), None)
-    if images is None or listing.file_names is None:
-        return None
-    paths = tuple(images / name for name in listing.file_names)
-    missing = [path for path in paths if not path.is_file()]
-    if missing and required:
-        raise DataError(
-            f"{len(missing):,} of {len(paths):,} pictures are not there, the first {missing[0]}. "
-            f"Put them into {images}, or give features."
-        )
-    return None if missing else paths
+def _features_beside(found: Found, split: str, listing: Listing) -> FeatureSource | None:
+    places = dict.fromkeys((found.root, found.home))
+    sources = (find_features(place, split, listing) for place in places)
+    return next((source for source in sources if source is not None), None)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...errors import DataError
-from .layout import Files, Layout
-from .listing import Listing, data_set_name, pairs_of
+from .layout import Layout
+from .listing import Listing, image_id, one_line, pairs_of
+from .names import data_set_name
+from .reading import opening, read_json
+from .splits import Files, as_coco
 
-SPLITS = {"train": ("train", "restval"), "dev": ("val",), "test": ("test",)}
+WRITTEN = {"train": ("train", "restval"), "dev": ("val",), "test": ("test",), "testall": ("test",)}
+"""What the file calls each split."""
 
 
 class Karpathy(Layout):
@@ -22,27 +24,40 @@ class Karpathy(Layout):
     name = "Karpathy JSON"
 
     def find(self, files: Sequence[Path]) -> Iterable[Mapping[str, Files]]:
-        tables = [path for path in files if path.match("dataset_*.json")]
-        return [dict.fromkeys(SPLITS, (table,)) for table in tables]
+        for path in files:
+            if path.suffix == ".json" and _is_table(path, start := opening(path)):
+                splits = dict.fromkeys(("train", "dev", "test"), (path,))
+                yield as_coco(splits) if '"cocoid"' in start else splits
 
     def read(self, split: str, files: Files) -> Listing:
         (path,) = files
-        wanted = SPLITS[split]
+        table = read_json(path)
         try:
-            table: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            images = [image for image in table["images"] if image["split"] in wanted]
-            names = tuple("/".join(_places(image)) for image in images)
-            sentences = [[one["raw"].strip() for one in image["sentences"]] for image in images]
+            images = [image for image in table["images"] if image["split"] in WRITTEN[split]]
+            names = ["/".join(_places(image)) for image in images]
+            numbers = [image.get("cocoid") for image in images]
+            sentences = [[one_line(one["raw"]) for one in image["sentences"]] for image in images]
             name = str(table.get("dataset", path.stem.removeprefix("dataset_")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path} is not a data set in Karpathy's layout ({error!r}). "
                 "Fetch the file again, or give caption and id files beside it."
             ) from error
-        counts = [len(some) for some in sentences]
-        captions = tuple(caption for some in sentences for caption in some)
-        pairs = pairs_of(np.repeat(np.arange(len(names)), counts))
-        return Listing(data_set_name(name), names, captions, pairs, names)
+        if not images:
+            raise DataError(f"{path} lists no image of {split}. Choose another split.")
+        known = zip(names, numbers, strict=True)
+        return Listing(
+            data_set_name(name),
+            tuple(image_id(name) if number is None else str(number) for name, number in known),
+            tuple(caption for own in sentences for caption in own),
+            pairs_of(np.repeat(np.arange(len(names)), [len(own) for own in sentences])),
+            tuple(names),
+        )
+
+
+def _is_table(path: Path, start: str) -> bool:
+    written = start.lstrip().startswith("{") and '"sentences"' in start and '"split"' in start
+    return written or path.match("dataset_*.json")
 
 
 def _places(image: Mapping[str, str]) -> Sequence[str]:

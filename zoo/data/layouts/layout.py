@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .listing import Listing
+from .names import home_of
+from .splits import Files
 
-Files = tuple[Path, ...]
+SHOWN = 3
 
 
 class Layout(ABC):
@@ -37,6 +39,7 @@ class Found:
     """A data set that was recognised.
 
     root:   the folder with its caption files
+    home:   the same, or the folder around it where `root` is only for captions ("annotations")
     layout: how they lie there
     splits: its splits, each with the files that list it
     """
@@ -44,6 +47,10 @@ class Found:
     root: Path
     layout: Layout
     splits: Mapping[str, Files]
+
+    @property
+    def home(self) -> Path:
+        return home_of(self.root)
 
     @property
     def files(self) -> Files:
@@ -57,4 +64,6 @@ class Found:
     def words(self, split: str | None = None) -> str:
         """The layout and the files in words."""
         files = self.files if split is None else self.splits[split]
-        return f"{self.layout.name}: {', '.join(path.name for path in files)}"
+        names = ", ".join(path.name for path in files[:SHOWN])
+        more = f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else ""
+        return f"{self.layout.name}: {names}{more}"

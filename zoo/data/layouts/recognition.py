@@ -7,52 +7,50 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import InputError
+from .coco import Coco
 from .karpathy import Karpathy
 from .layout import Found, Layout
-from .listing import Listing
+from .names import INNER
+from .pictures import Pictures
+from .records import JsonLines, Lavis
 from .scan import Scan
+from .splits import canonical_split
+from .tables import Tables
 
-LAYOUTS: tuple[Layout, ...] = (Scan(), Karpathy())
+LAYOUTS: tuple[Layout, ...] = (
+    Scan(),
+    Karpathy(),
+    Lavis(),
+    Coco(),
+    JsonLines(),
+    Tables(),
+    Pictures(),
+)
 """Where a split is in several layouts in one folder, the first of these counts."""
-
-INNER = ("precomp", "annotations")
-"""Folders that hold the captions of the folder that they are in."""
 
 DEPTH = 2
 """How many levels below the given folder are searched."""
 
 
-def canonical_split(word: str) -> str:
-    """The zoo's word for a split.
-
-    >>> canonical_split("val"), canonical_split("testall")
-    ('dev', 'testall')
-    """
-    return "dev" if word in {"val", "valid", "validation"} else word
-
-
-def read_listing(path: Path, split: str) -> Listing:
-    """Find and read the captions of a split. Raises what `recognise` raises, and `DataError`."""
-    return recognise(path, split).read(canonical_split(split))
-
-
 def recognise(path: str | Path, split: str | None = None) -> Found:
     """The data set in a folder, or in the nearest one below it; with `split`, one that has it.
 
-    `path` may also be a caption file itself. Raises `InputError` where nothing or more than one
-    data set is found, or none that has the split, with the choices.
+    `path` may also be a caption file itself. Raises `InputError`, with the choices, where nothing
+    or more than one data set is found, or none that has the split.
+
+    >>> recognise("data/flickr8k").words()                             # doctest: +SKIP
+    'SCAN precomp: dev_caps.txt, dev_ids.txt, test_caps.txt and 3 more'
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no folder {path}. Give the folder of a data set.")
     for level in range(DEPTH + 1 if path.is_dir() else 1):
         found = [one for folder in _below(path, level) for one in find_all(folder)]
         if found:
             return _choose(path, found, split)
-    if not path.exists():
-        raise InputError(f"There is no folder {path}. Give the folder of a data set.")
     raise InputError(
-        f"{path} holds no data set that is known. It must have SPLIT_caps.txt and "
-        "SPLIT_ids.txt, or dataset_NAME.json in Karpathy's layout, or another layout of "
-        "docs/data.md."
+        f"{path} holds no data set that is known. It must have SPLIT_caps.txt and SPLIT_ids.txt, "
+        "dataset_NAME.json in Karpathy's layout, or captions in another layout of docs/data.md."
     )
 
 
@@ -77,18 +75,12 @@ def _choose(path: Path, found: Sequence[Found], split: str | None) -> Found:
     if not having:
         splits = dict.fromkeys(name for one in found for name in one.splits)
         raise InputError(f"{path} has no split {split!r}. Choose one of {', '.join(splits)}.")
-    roots = {_home(one.root) for one in having}
-    same = [one for one in having if one.layout is having[0].layout or len(roots) > 1]
-    if len(same) > 1:
-        choices = [str(_home(one.root) if len(roots) > 1 else one.files[0]) for one in same]
-        raise InputError(
-            f"{path} holds more than one data set. Give one of {', '.join(dict.fromkeys(choices))}."
-        )
+    homes = dict.fromkeys(str(one.home) for one in having)
+    same = [one for one in having if one.layout is having[0].layout]
+    choices = list(homes) if len(homes) > 1 else [str(one.files[0]) for one in same]
+    if len(choices) > 1:
+        raise InputError(f"{path} holds more than one data set. Give one of {', '.join(choices)}.")
     return having[0]
-
-
-def _home(root: Path) -> Path:
-    return root.parent if root.name in INNER else root
 
 
 def _below(path: Path, level: int) -> Iterator[Path]:

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from .layout import Files, Layout
-from .listing import Listing, data_set_name, pairs_of, read_lines
+from .layout import Layout
+from .listing import Listing, pairs_of
+from .names import name_of
+from .reading import read_lines
+from .splits import Files
 
 CAPTIONS, IDS = "_caps.txt", "_ids.txt"
 MAPPINGS = ("id_mapping.json", "id_mappings.json")
@@ -52,7 +55,7 @@ class Scan(Layout):
                 "an image."
             )
         return Listing(
-            data_set_name(folder.resolve().name),
+            name_of(folder),
             tuple(rows),
             tuple(captions),
             pairs_of(np.repeat([rows[image] for image in lines], each)),
