@@ -165,14 +165,21 @@ def test_ids_must_be_there_and_differ(tmp_path, ids):
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
-def test_features_that_are_not_finite_are_not_stored(tmp_path, value):
-    """NaN, infinity, and what float16 cannot hold raise an error; no shard appears."""
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "not finite numbers in float16 nor in any type"),
+        (float("inf"), "not finite numbers in float16 nor in any type"),
+        (1e6, r"up to 1,000,000, which are not finite numbers in float16.*--dtype fp32"),
+    ],
+)
+def test_features_that_are_not_finite_are_not_stored(tmp_path, value, words):
+    """NaN, infinity, and what float16 cannot hold: the error names the image; no shard appears."""
     writer = StoreWriter(tmp_path, Plan(ids=IDS))
-    bad = regions(range(10))
+    bad = regions(range(9))
     bad.features[3, 1, 2] = value
-    with pytest.raises(DataError, match="not finite numbers in float16"):
-        writer.write(0, bad)
+    with pytest.raises(DataError, match=rf"'image4\.jpg' has features.*{words}"):
+        writer.write(0, bad, {"image1.jpg": "it is no picture"})
     assert not list(tmp_path.glob("*.safetensors"))
 
 

@@ -53,6 +53,7 @@ class Plan(BaseModel):
     dtype:      of the features
     shard_rows: how many images of the plan a shard covers
     part:       which part of a longer list the images are, None if they are all of it
+    source:     a fingerprint of the features that were converted, empty if none were
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +65,7 @@ class Plan(BaseModel):
     dtype: Literal["float16", "float32"] = "float16"
     shard_rows: int = Field(512, ge=1)
     part: Part | None = None
+    source: str = ""
 
 
 class ShardEntry(BaseModel):

@@ -15,6 +15,7 @@ from typing import final
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from ..batch import Regions
 from ..errors import DataError
@@ -30,6 +31,7 @@ _PLAN_WORDS = {
     "dtype": "another dtype",
     "shard_rows": "another size of shards",
     "part": "another part of the images",
+    "source": "other features that were converted",
 }
 
 
@@ -73,10 +75,7 @@ class StoreWriter:
             tensors = {name: tensor.contiguous() for name, tensor in regions.tensors().items()}
             features = tensors["features"].to(getattr(torch, self.plan.dtype))
             if not features.isfinite().all():
-                raise DataError(
-                    f"Some features are not finite numbers in {self.plan.dtype} (shard {number}). "
-                    "Check the extractor's weights, or store float32."
-                )
+                raise self._not_finite(number, tensors["features"], features, skipped or {})
             tensors["features"] = features
         metadata = {"skipped": json.dumps(dict(skipped or {}))}
         write_atomically(self._path(number), save(tensors, metadata))
@@ -123,6 +122,24 @@ class StoreWriter:
             write_atomically(self.folder / SKIPPED, "".join(lines).encode())
         self._write_index(Index(plan=self.plan, shards=shards, skipped=skipped))
         return FeatureStore.open(self.folder)
+
+    def _not_finite(
+        self, number: int, given: Tensor, stored: Tensor, skipped: Mapping[str, str]
+    ) -> DataError:
+        """What to say of the first image that has such a feature."""
+        start = number * self.plan.shard_rows
+        covered = self.plan.ids[start : start + self.plan.shard_rows]
+        row = int((~stored.isfinite().flatten(1).all(1)).nonzero()[0])
+        image = [one for one in covered if one not in skipped][row]
+        if given[row].isfinite().all():
+            return DataError(
+                f"Image {image!r} has features up to {given[row].abs().max():,.0f}, which are not "
+                "finite numbers in float16 (65,504 at most). Store float32: --dtype fp32"
+            )
+        return DataError(
+            f"Image {image!r} has features that are not finite numbers in {self.plan.dtype} nor "
+            "in any type. Check the extractor's weights, or fetch the features again."
+        )
 
     def _compare(self, there: Plan) -> None:
         other = [
