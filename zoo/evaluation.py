@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .device import device_words
 from .metrics import Ties
-from .protocols import Measured, Protocol, measure
+from .protocols import Measured, Protocol, folds_of, measure
 from .scores import HeldScores, SavedScores
 from .split_scores import Advance, model_dtype, readable, score_in_blocks, scores_index
 from .version import code_version
@@ -100,6 +100,8 @@ def evaluate(
     >>> evaluate(model, dataset, protocol=choose_protocol("coco-1k"))  # doctest: +SKIP
     """
     dataset = readable(model, dataset)
+    shape = len(dataset.image_ids), len(dataset.captions)
+    folds_of(protocol or Protocol(), dataset.pairs, shape)  # errors come before the work
     told = {**(facts or {}), **_model_facts(model)}
     if save_scores is not None:
         index = scores_index(model, dataset, model_sha256)
@@ -108,7 +110,7 @@ def evaluate(
             saved.tell(told)
             saved.tell(_fill(saved, model, dataset, advance))
         return evaluate_scores(saved, protocol=protocol, ties=ties)
-    held = HeldScores((len(dataset.image_ids), len(dataset.captions)))
+    held = HeldScores(shape)
     told |= _fill(held, model, dataset, advance)
     measured = measure(held.scores, dataset.pairs, protocol, ties, dataset=dataset.name)
     return _evaluation(dataset.name, dataset.split, dataset.fingerprint, measured, ties, told)

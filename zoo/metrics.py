@@ -63,10 +63,11 @@ def retrieval_ranks(
     _check_shapes(matrix, all_pairs)
     rows, columns = _numbers(images, matrix.shape[0]), _numbers(texts, matrix.shape[1])
     kept = _renumbered(all_pairs, rows, columns, matrix.shape)
+    check_matched(all_pairs, rows, columns)
     matched = matrix[rows[kept[:, 0]], columns[kept[:, 1]]]
     _check_finite(matched, rows[kept[:, 0]], columns[kept[:, 1]])
-    of_images = _best(kept[:, 0], kept[:, 1], matched, len(rows), "Image")
-    of_texts = _best(kept[:, 1], kept[:, 0], matched, len(columns), "Text")
+    of_images = _best(kept[:, 0], kept[:, 1], matched, len(rows))
+    of_texts = _best(kept[:, 1], kept[:, 0], matched, len(columns))
     ranks = Ranks(np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64), kept)
     for start in range(0, len(rows), ROWS):
         part = slice(start, start + ROWS)
@@ -96,19 +97,25 @@ class _Best:
         return _Best(self.scores[None], self.numbers[None])
 
 
-def _best(queries: Rows, candidates: Rows, matched: NDArray[Any], count: int, what: str) -> _Best:
-    lonely = np.flatnonzero(np.bincount(queries, minlength=count) == 0)
-    if len(lonely):
-        raise InputError(
-            f"{what} {lonely[0]} has no match among those that are ranked ({len(lonely)} such of "
-            f"{count}). Leave queries without a match out."
-        )
+def _best(queries: Rows, candidates: Rows, matched: NDArray[Any], count: int) -> _Best:
     scores = np.full(count, -np.inf, matched.dtype)
     np.maximum.at(scores, queries, matched)
     numbers = np.zeros(count, np.int64)
     top = matched == scores[queries]
     np.maximum.at(numbers, queries[top], candidates[top])
     return _Best(scores, numbers)
+
+
+def check_matched(pairs: Rows, images: Rows, texts: Rows) -> None:
+    """Raise `InputError` for an image without a match among the texts, or a text without one."""
+    both = np.isin(pairs[:, 0], images) & np.isin(pairs[:, 1], texts)
+    for what, queries, column in (("Image", images, 0), ("Text", texts, 1)):
+        lonely = queries[~np.isin(queries, pairs[both, column])]
+        if len(lonely):
+            raise InputError(
+                f"{what} {lonely[0]} has no match among those that are ranked ({len(lonely):,} "
+                f"such of {len(queries):,}). Leave queries without a match out."
+            )
 
 
 def _outranks(block: NDArray[Any], best: _Best, numbers: Rows, ties: Ties) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .metrics import Ranks, Rows, Ties, ranks_report, retrieval_ranks
+from .metrics import Ranks, Rows, Ties, check_matched, ranks_report, retrieval_ranks
 from .spelling import nearest
 
 AUTO = "auto"
@@ -112,20 +112,39 @@ def measure(
     and the errors of `retrieval_ranks`.
     """
     protocol, shape = protocol or Protocol(), np.shape(scores)
-    taken, columns = _selected(protocol, pairs, shape)
+    folds = folds_of(protocol, pairs, shape)
     ranks = tuple(
-        retrieval_ranks(scores, pairs, ties, images=rows, texts=texts)
-        for rows, texts in _folds(taken, columns, pairs, protocol.folds)
+        retrieval_ranks(scores, pairs, ties, images=rows, texts=columns) for rows, columns in folds
     )
     reports = [ranks_report(fold) for fold in ranks]
+    images, captions = sum(len(rows) for rows, _ in folds), sum(len(texts) for _, texts in folds)
     return Measured(
-        protocol.name or _name(dataset, protocol.folds, len(taken), len(columns)),
-        _words(protocol.folds, (len(taken), len(columns)), shape),
-        len(taken),
-        len(columns),
+        _name(protocol, dataset, images, captions),
+        _words(protocol.folds, (images, captions), shape),
+        images,
+        captions,
         ranks,
         {key: float(np.mean([report[key] for report in reports])) for key in reports[0]},
     )
+
+
+def folds_of(protocol: Protocol, pairs: Rows, shape: tuple[int, ...]) -> list[tuple[Rows, Rows]]:
+    """The images and the captions of each fold, as rows and columns of a matrix of that shape.
+
+    Raises `InputError` as `measure` does: call it before the scores are made.
+    """
+    rows, columns = _selected(protocol, pairs, shape)
+    if len(rows) % protocol.folds:
+        raise InputError(
+            f"{len(rows):,} images do not part into {protocol.folds} folds of one size. Give a "
+            "number of folds that divides them."
+        )
+    parts = np.split(rows, protocol.folds)
+    whole = protocol.folds == 1
+    folds = [(part, columns if whole else _texts_of(pairs, part, columns)) for part in parts]
+    for part, texts in folds:
+        check_matched(pairs, part, texts)
+    return folds
 
 
 def _selected(protocol: Protocol, pairs: Rows, shape: tuple[int, ...]) -> tuple[Rows, Rows]:
@@ -154,22 +173,11 @@ def _texts_of(pairs: Rows, rows: Rows, columns: Rows) -> Rows:
     return np.intersect1d(pairs[np.isin(pairs[:, 0], rows), 1], columns)
 
 
-def _folds(rows: Rows, columns: Rows, pairs: Rows, count: int) -> list[tuple[Rows, Rows]]:
-    """The images and the captions of each fold."""
-    if len(rows) % count:
-        raise InputError(
-            f"{len(rows):,} images do not part into {count} folds of one size. Give a number of "
-            "folds that divides them."
-        )
-    if count == 1:
-        return [(rows, columns)]
-    return [(part, _texts_of(pairs, part, columns)) for part in np.split(rows, count)]
-
-
-def _name(dataset: str, folds: int, images: int, captions: int) -> str:
+def _name(protocol: Protocol, dataset: str, images: int, captions: int) -> str:
     for name, known in PROTOCOLS.items():
         counts = known.folds, known.images, (known.images or 0) * (known.captions or 0)
-        if name.split("-")[0] == dataset and counts == (folds, images, captions):
+        meant = name == protocol.name if protocol.name else name.split("-")[0] == dataset
+        if meant and counts == (protocol.folds, images, captions):
             return name
     return "own"
 

@@ -185,7 +185,7 @@ class SavedScores:
                 f"({error.strerror}). Make them with: zoo evaluate MODEL --data PATH "
                 "--save-scores FOLDER"
             ) from error
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise _damaged(folder / PAIRS, str(error)) from error
         return cls(folder, index, pairs)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,23 +17,57 @@ from .outputs import check_writable
 from .screen import note, progress, show
 
 if TYPE_CHECKING:
+    from ..data.dataset import Dataset
     from ..evaluation import Evaluation
+    from ..model import MatchingModel
+    from ..protocols import Protocol
+
+
+class Ties(StrEnum):
+    """The tie policies of `zoo.metrics`, where the command line can read them without torch."""
+
+    AGAINST = "against"
+    LEGACY = "legacy"
 
 
 def evaluate(
     context: typer.Context,
     model: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="MODEL",
             autocompletion=complete_model,
-            help="A registered name, a model folder, or local-dir:PATH.",
+            help="A registered name, a model folder, or local-dir:PATH; not needed with --scores.",
         ),
-    ],
-    data: Annotated[Path, typer.Option("--data", help="Folder of the data set.")],
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")] = None,
     split: Annotated[str, typer.Option(help="Which split: test, dev, ...")] = "test",
     features: Annotated[
         Path | None, typer.Option(help="A store that `zoo extract` made, in place of pictures.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="auto (all there is), f8k, f30k-1k, coco-5k or coco-1k.")
+    ] = "auto",
+    folds: Annotated[
+        int | None, typer.Option(min=1, help="Consecutive parts of the images; metrics are means.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many images of the split.")
+    ] = None,
+    captions: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="Only the first N captions of each image, or all."),
+    ] = None,
+    ties: Annotated[
+        Ties, typer.Option(help="Whether ties count against the match, or as in legacy programs.")
+    ] = Ties.AGAINST,
+    save_scores: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write all scores there; a killed run goes on."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Measure saved scores again, without model and data."),
     ] = None,
     device: Device = "cpu",
     json_file: Annotated[
@@ -56,50 +90,122 @@ def evaluate(
     Example: zoo evaluate chan-f8k --data flickr8k --split test --json out.json
     """
     from ..data.dataset import open_dataset
-    from ..evaluation import evaluate as measure
-    from ..report.tables import evaluation_table
+    from ..protocols import choose_protocol
+    from ..report.tables import evaluation_facts, evaluation_table
+    from ..version import __version__
 
+    chosen = choose_protocol(protocol, folds=folds, images=images, captions=_captions(captions))
+    folder = None if model is None else model_folder(model)
+    places = _places(folder, save_results, into, ties)
     if json_file is not None:
         check_writable(json_file, "--json")
-    folder = model_folder(model)
-    if save_results:
-        check_writable(folder, "MODEL", "folder")
-    if into is not None:
-        check_writable(model_folder(into), "--into", "folder")
-        _check_alike(folder, model_folder(into))
-    dataset = open_dataset(data, split, features=features)
-    loaded = load_model(model, device)
-    with progress() as advance:
-        evaluation = measure(loaded, dataset, advance=advance)
-    name = loaded.config.name if loaded.config else model
+    if scores is not None:
+        if data is not None or features is not None or save_scores is not None:
+            raise InputError(
+                "Saved scores need no data. Give --scores, or MODEL with --data and --save-scores."
+            )
+        evaluation, model_facts = _measure_saved(scores, folder, chosen, ties)
+    elif model is None or folder is None or data is None:
+        raise InputError("There is nothing to measure. Give MODEL and --data, or --scores FOLDER.")
+    else:
+        if save_scores is not None:
+            check_writable(save_scores, "--save-scores", "folder")
+        dataset = open_dataset(data, split, features=features)
+        loaded = load_model(model, device)
+        evaluation, model_facts = _measure(loaded, folder, dataset, chosen, ties, save_scores)
+    name = model_facts["model"] or model
     title = f"{name} on {evaluation.dataset} {evaluation.split}, {evaluation.protocol}"
-    show(evaluation_table(title, evaluation.metrics), f"rsum {evaluation.metrics['rsum']:.2f}")
-    record = _record(name, folder, evaluation, context.obj.arguments)
-    places = [folder] if save_results else []
-    places += [model_folder(into)] if into is not None else []
+    rsum = f"rsum {evaluation.metrics['rsum']:.2f}"
+    show(evaluation_table(title, evaluation.metrics), rsum, evaluation_facts(evaluation))
+    record = {**model_facts, "model": name, **evaluation.to_json()} | {
+        "command": shlex.join(["zoo", *context.obj.arguments]),
+        "zoo_version": __version__,
+    }
     if json_file is not None:
         _write(json_file, record)
     for place in places:
         _save(place, record)
 
 
-def _record(
-    name: str, folder: Path, evaluation: Evaluation, arguments: Sequence[str]
-) -> dict[str, Any]:
-    """The measurement, with what it takes to make it again and what its training told."""
+def _captions(given: str | None) -> int | Literal["all"] | None:
+    if given is None or given == "all":
+        return given  # type: ignore[return-value]
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    raise InputError(f"--captions is {given!r}. Give a number from 1 on, or all.")
+
+
+def _places(folder: Path | None, save_results: bool, into: str | None, ties: Ties) -> list[Path]:
+    """The model folders that shall get the record. Raises `InputError` for those that must not."""
+    if not save_results and into is None:
+        return []
+    if folder is None or ties is not Ties.AGAINST:
+        raise InputError(
+            "Results of a model need its MODEL and ties against the match. Name the model and "
+            "leave out --ties legacy, or write the record elsewhere: --json FILE."
+        )
+    places = []
+    if save_results:
+        check_writable(folder, "MODEL", "folder")
+        places.append(folder)
+    if into is not None:
+        check_writable(model_folder(into), "--into", "folder")
+        _check_alike(folder, model_folder(into))
+        places.append(model_folder(into))
+    return places
+
+
+def _measure(
+    model: MatchingModel,
+    folder: Path,
+    dataset: Dataset,
+    protocol: Protocol,
+    ties: Ties,
+    save_scores: Path | None,
+) -> tuple[Evaluation, dict[str, Any]]:
+    """The measurement, and what is known of the weights in the model's folder."""
+    from ..evaluation import evaluate as measure
     from ..files import sha256
     from ..report.results import training_facts
     from ..saving import WEIGHTS
-    from ..version import __version__
 
-    return {
-        "model": name,
-        **evaluation.to_json(),
-        "model_sha256": sha256(folder / WEIGHTS),
-        "command": shlex.join(["zoo", *arguments]),
-        "zoo_version": __version__,
-        **training_facts(folder),
-    }
+    weights, training = sha256(folder / WEIGHTS), training_facts(folder)
+    with progress() as advance:
+        evaluation = measure(
+            model,
+            dataset,
+            protocol=protocol,
+            ties=ties.value,
+            save_scores=save_scores,
+            model_sha256=weights,
+            facts=training,
+            advance=advance,
+        )
+    name = model.config.name if model.config else ""
+    return evaluation, {"model": name, "model_sha256": weights, **training}
+
+
+def _measure_saved(
+    scores: Path, folder: Path | None, protocol: Protocol, ties: Ties
+) -> tuple[Evaluation, dict[str, Any]]:
+    """As `_measure`, of scores on disk; a model's folder that is given must be of their model."""
+    from ..evaluation import evaluate_scores
+    from ..files import sha256
+    from ..report.results import TRAINED
+    from ..saving import WEIGHTS
+    from ..scores import SavedScores
+
+    saved = SavedScores.open(scores)
+    index = saved.index
+    if folder is not None and sha256(folder / WEIGHTS) != index.model_sha256:
+        raise InputError(
+            f"{scores} holds scores of {index.model or 'a model'} with other weights than those in "
+            f"{folder}. Leave MODEL out, or score with it: zoo evaluate MODEL --data PATH "
+            "--save-scores FOLDER"
+        )
+    training = {name: index.facts[name] for name in TRAINED if name in index.facts}
+    evaluation = evaluate_scores(saved, protocol=protocol, ties=ties.value)
+    return evaluation, {"model": index.model, "model_sha256": index.model_sha256, **training}
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

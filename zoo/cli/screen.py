@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..evaluation import Advance
+    from ..split_scores import Advance
     from ..report.tables import Table
 
 WIDE = 200  # columns where the output is no terminal, so that no name is cut

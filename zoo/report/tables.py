@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from ..cards import Card
+    from ..evaluation import Evaluation
     from ..plugins import PluginRecord
 
 
@@ -132,6 +133,21 @@ def evaluation_table(title: str, metrics: Mapping[str, float]) -> Table:
     ]
     numbers = ("R@1", "R@5", "R@10", "median rank", "mean rank")
     return Table(title, ("find", *numbers), rows, numbers)
+
+
+def evaluation_facts(evaluation: Evaluation) -> str:
+    """What a figure depends on beside the model and the data, in one line."""
+    chosen = evaluation.selection or "not recorded"
+    facts = {
+        "protocol": evaluation.protocol_name,
+        "ties": evaluation.ties,
+        "epoch chosen on": chosen,
+        "seed": "not recorded" if evaluation.seed is None else evaluation.seed,
+        "dtype": evaluation.dtype,
+        "data": evaluation.data_fingerprint[:12],
+        "code": evaluation.code,
+    }
+    return "; ".join(f"{name}: {value}" for name, value in facts.items())
 
 
 def plugin_table(records: Iterable[PluginRecord]) -> Table:
