@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..split_scores import Advance
     from ..report.tables import Table
+    from ..split_scores import Advance
 
 WIDE = 200  # columns where the output is no terminal, so that no name is cut
 
