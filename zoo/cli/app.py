@@ -12,6 +12,7 @@ from . import (
     catalogue,
     comparing,
     demonstration,
+    diagnosis,
     extraction,
     matching,
     measuring,
@@ -54,6 +55,7 @@ app.command("list")(catalogue.list_models)
 app.command("info")(catalogue.info)
 app.command("plugins")(catalogue.plugins)
 app.command("score")(matching.score)
+app.command("doctor")(diagnosis.doctor)
 app.command("extract")(extraction.extract)
 app.command("merge-features")(extraction.merge_features)
 app.command("train")(training.train)
