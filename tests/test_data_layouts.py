@@ -106,6 +106,14 @@ def test_a_folder_around_the_data_set_will_do(tmp_path, name):
     check_same(zoo.open_dataset(tmp_path, SPLIT.get(name, "test")), IMAGES)
 
 
+def test_what_lies_beside_the_captions_is_told(tmp_path):
+    """Parses and overlaps, which features do not carry, by their kind."""
+    folder = LAYOUTS["scan"](tmp_path, IMAGES)
+    parses = dump(folder / "testall_caps.json", [])
+    lines(folder / "test_caps.json", ["of another split"])
+    assert zoo.open_dataset(folder, "testall").side_files == {"parses": parses}
+
+
 def test_pictures_are_found_where_the_field_puts_them(tmp_path):
     """In an images folder, with or without its inner folders, or beside the captions."""
     for number, (name, place) in enumerate(

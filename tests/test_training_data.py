@@ -122,6 +122,28 @@ def test_an_image_brings_some_of_its_captions(dataset):
     assert len(TrainingSet(dataset, by="caption")) == 66
 
 
+def test_a_caption_of_several_images_comes_with_each(model, dataset):
+    """And is a match of all of them that are in the batch."""
+    pairs = np.array([[0, 0], [3, 0], [1, 1], [0, 2], [3, 2]])
+    shared = replace(dataset, pairs=pairs)
+    by_caption = TrainingSet(shared)
+    samples = [by_caption[0, index] for index in range(len(by_caption))]
+    assert [[one.image, *one.captions] for one in samples] == pairs.tolist()
+    by_image = TrainingSet(shared, by="image", captions_per_image=9)
+    assert [sorted(by_image[0, index].captions) for index in range(3)] == [[0, 2], [1], [0, 2]]
+    batch = Collate(model, shared, "features", seed=5)([samples[1], samples[2], samples[4]])
+    assert batch.pairs.image_ids.tolist() == [3, 1]
+    assert batch.pairs.text_ids.tolist() == [0, 1, 2]
+    assert batch.pairs.matches.tolist() == [[True, False, True], [False, True, False]]
+    again = Collate(model, shared, "features", seed=5)(samples)
+    assert again.pairs.matches.tolist() == [
+        [True, False, True],
+        [True, False, True],
+        [False, True, False],
+    ]
+    assert len(again.texts) == 3
+
+
 def test_an_image_with_fewer_captions_brings_them_all(dataset):
     """Asking for more captions than there are is no error."""
     samples = TrainingSet(dataset, by="image", captions_per_image=9)

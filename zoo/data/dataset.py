@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 from .features import FeatureSource
 from .layouts import Found, Listing, PairRows, canonical_split, first_images, recognise
 from .picture_folders import find_pictures
+from .side_files import find_side_files
 from .sources import find_features, open_features
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Dataset:
     image_paths: (images,), the pictures, or None
     features:    of the images, in their order, or None
     layout:      in which its files lie, in words
+    side_files:  what else lies beside them, by kind ("parses", "overlaps"; docs/features.md)
     """
 
     name: str
@@ -42,6 +44,7 @@ class Dataset:
     image_paths: tuple[Path, ...] | None = None
     features: FeatureSource | None = None
     layout: str = ""
+    side_files: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def caption_images(self) -> PairRows:
@@ -126,6 +129,7 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
         find_pictures(found, listing, required=source is None),
         source,
         found.words(split),
+        find_side_files(found.root / f"{split}_ims.npy"),
     )
 
 
