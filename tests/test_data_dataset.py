@@ -159,12 +159,13 @@ def test_published_splits_have_their_known_numbers(shared_data, name, split, ima
     assert (dataset.matches().sum(1) == 5).all()
 
 
-def test_an_id_mapping_leads_to_the_pictures(tmp_path):
+@pytest.mark.parametrize("name", ["id_mapping.json", "id_mappings.json"])
+def test_an_id_mapping_leads_to_the_pictures(tmp_path, name):
     """Numeric ids find their pictures by id_mapping.json, in the folder or above it."""
     root = tmp_path / "coco"
     root.mkdir()
     folder = write_scan(root / "precomp", ["7", "9"], ["one", "two"])
-    (root / "id_mapping.json").write_text('{"7": "val2014/seven.jpg", "9": "val2014/nine.jpg"}')
+    (root / name).write_text('{"7": "val2014/seven.jpg", "9": "val2014/nine.jpg"}')
     write_pictures(root, ["val2014/seven.jpg", "val2014/nine.jpg"])
     paths = open_dataset(folder, "test").image_paths
     assert paths == (root / "images/val2014/seven.jpg", root / "images/val2014/nine.jpg")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +195,19 @@ def test_files_without_a_split_are_all(tmp_path):
         zoo.open_dataset(tmp_path, "test")
 
 
+def test_noisy_pairs_have_one_caption_an_image(tmp_path):
+    """NCR's cc152k: an id and a caption a line, and as many rows of features."""
+    folder = tmp_path / "cc152k_precomp"
+    lines(folder / "dev_caps.tsv", ["31\tone of them", "7\tand another"])
+    lines(folder / "train_caps.tsv", ["5\tof no interest"])
+    np.save(folder / "dev_ims.npy", np.arange(12, dtype=np.float32).reshape(2, 2, 3))
+    dataset = zoo.open_dataset(folder, "dev")
+    assert dataset.name == "cc152k"
+    assert dataset.image_ids == ("31", "7")
+    assert dataset.pairs.tolist() == [[0, 0], [1, 1]]
+    assert dataset.features.rows([1]).features[0, 0].tolist() == [6, 7, 8]
+
+
 def test_flickr8k_as_it_is_distributed(tmp_path):
     """Tokens in one file, and a list of pictures a split, whose order counts."""
     rows = [f"{name}.jpg#{n}\t{name} {n}" for name in "abc" for n in range(2)]
@@ -215,6 +230,23 @@ def test_folders_may_be_splits(tmp_path):
         lines(tmp_path / folder / "metadata.csv", ["file_name,text", f"a.jpg,{text}"])
     assert zoo.open_dataset(tmp_path, "train").captions == ("one",)
     assert zoo.open_dataset(tmp_path, "dev").captions == ("two",)
+
+
+def test_what_is_hidden_or_closed_is_passed_by(tmp_path, monkeypatch):
+    """Copies that a system makes under hidden names, and folders that may not be read."""
+    LAYOUTS["tokens"](tmp_path, IMAGES)
+    (tmp_path / "coco/._test.token").write_bytes(b"\x00\x05\x16\x07")
+    LAYOUTS["scan"](tmp_path / ".hidden", IMAGES)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def guarded(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert recognise(tmp_path).words() == "table of pairs: test.token"
 
 
 def test_two_layouts_in_one_folder_have_an_order(tmp_path):

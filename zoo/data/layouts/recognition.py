@@ -84,16 +84,23 @@ def _choose(path: Path, found: Sequence[Found], split: str | None) -> Found:
 
 
 def _below(path: Path, level: int) -> Iterator[Path]:
-    """The folders that lie `level` levels below a folder, hidden ones left out."""
+    """The folders that lie `level` levels below a folder."""
     if level == 0:
         yield path
         return
     for folder in _below(path, level - 1):
-        with os.scandir(folder) as entries:
-            inner = sorted(one.name for one in entries if one.is_dir() and one.name[0] != ".")
-        yield from (folder / name for name in inner)
+        yield from (folder / one.name for one in _entries(folder) if one.is_dir())
 
 
 def _files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(one.name for one in entries if one.is_file())]
+    return [folder / one.name for one in _entries(folder) if one.is_file()]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name, without what is hidden; nothing if it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            seen = [one for one in entries if not one.name.startswith(".")]
+    except PermissionError:
+        return []
+    return sorted(seen, key=lambda one: one.name)
