@@ -44,6 +44,22 @@ DETR = {
     "num_queries": 12,
     "num_labels": 5,
 }
+RT_DETR = {
+    **{key: value for key, value in DETR.items() if key in ("d_model", "decoder_layers")},
+    "encoder_hidden_dim": 16,
+    "encoder_in_channels": [8, 16],
+    "encoder_ffn_dim": 16,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 16,
+    "feat_strides": [4, 8],
+    "decoder_in_channels": [16, 16],
+    "num_feature_levels": 2,
+    "encode_proj_layers": [1],
+    "num_queries": 12,
+    "num_labels": 5,
+    "num_denoising": 0,
+}
 SWIN = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
 
 
@@ -68,6 +84,10 @@ def small(name: str):
             use_timm_backbone=False, backbone=None, backbone_config=backbone, **DETR
         )
         network = transformers.DetrForObjectDetection(config)
+    elif name == "rtdetr":  # without a class for nothing
+        backbone = transformers.RTDetrResNetConfig(**RESNET, out_features=["stage1", "stage2"])
+        config = transformers.RTDetrConfig(backbone_config=backbone, **RT_DETR)
+        network = transformers.RTDetrForObjectDetection(config)
     else:
         config = transformers.YolosConfig(
             **{**VIT, "image_size": [32, 48]}, num_detection_tokens=12, num_labels=5
@@ -80,7 +100,7 @@ def small(name: str):
 
 
 BACKBONES = {"vit": SQUARE, "resnet": SQUARE, "swin": SQUARE, "clip": SQUARE}
-DETECTORS = {"detr": EDGES, "yolos": EDGES}
+DETECTORS = {"detr": EDGES, "yolos": EDGES, "rtdetr": SQUARE}
 ALL = [*BACKBONES, *DETECTORS]
 
 
@@ -172,6 +192,17 @@ def test_a_detector_gives_its_most_certain_queries(folders):
         )
 
 
+def test_a_detector_without_a_class_for_nothing_is_certain_by_its_classes(folders):
+    """RT-DETR's chances are of each class by itself."""
+    extractor = TransformersExtractor(str(folders["rtdetr"]), regions=3)
+    photos = extractor.prepare(pictures()[:1])
+    with torch.no_grad():
+        output = extractor.network(pixel_values=extractor.preprocessing.normalize(photos.pixels))
+    best = output.logits[0].max(1).values.argsort(descending=True)[:3]
+    assert output.logits.shape == (1, 12, 5)
+    assert torch.equal(extractor(photos).features[0], output.last_hidden_state[0, best])
+
+
 def test_a_detector_with_few_queries_gives_them_all(folders):
     """There cannot be more regions than queries."""
     extractor = TransformersExtractor(str(folders["yolos"]), regions=36)
@@ -220,9 +251,7 @@ def test_a_folder_without_a_file_is_refused(folders, tmp_path, absent):
     """The message lists what a folder must have."""
     folder = shutil.copytree(folders["vit"], tmp_path / "vit")
     (folder / absent).unlink()
-    with pytest.raises(
-        InputError, match=r"a folder with config\.json, preprocessor_config\.json and"
-    ):
+    with pytest.raises(InputError, match=r"with config\.json, preprocessor_config\.json and"):
         TransformersExtractor(str(folder))
 
 
@@ -231,6 +260,17 @@ def test_a_name_that_cannot_be_reached_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(InputError, match="nobody/nothing cannot be used as a network of transform"):
         TransformersExtractor("nobody/nothing")
+
+
+def test_a_network_that_needs_another_package_is_refused(folders, monkeypatch):
+    """As timm, for the backbone of DETR as it was published; the message says which."""
+
+    def refuse(*_arguments, **_options):
+        raise ImportError("TimmBackbone requires the timm library")
+
+    monkeypatch.setattr(transformers.AutoModelForObjectDetection, "from_pretrained", refuse)
+    with pytest.raises(InputError, match="TimmBackbone requires the timm library"):
+        TransformersExtractor(str(folders["detr"]))
 
 
 def test_a_network_that_reads_text_is_refused(tmp_path):

@@ -74,7 +74,11 @@ def describe(model: str, revision: str | None = None) -> Description:
 
 def build(description: Description) -> Any:
     """The network with random weights, which those of a model's folder replace."""
-    return _headless(_kind(description).from_config(_config(description)))
+    config = _config(description)
+    try:
+        return _headless(_kind(description).from_config(config))
+    except (ImportError, ValueError) as error:
+        raise _unusable(config.model_type, error) from error
 
 
 def load(model: str, description: Description) -> Any:
@@ -92,7 +96,7 @@ def load(model: str, description: Description) -> Any:
                 output_loading_info=True,
                 dtype="float32",
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise _unusable(model, error) from error
     named = network.state_dict(keep_vars=True)
     network = _headless(network)
