@@ -12,7 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+import zoo
+from tiny import tiny_model
 from zoo.components import build
+from zoo.config import Features
 from zoo.data.store import FeatureStore, Index
 from zoo.errors import InputError, WeightsError
 from zoo.vision.extraction import extract, weights_fingerprint
@@ -219,6 +222,22 @@ def test_a_saved_extractor_needs_no_folder(folders, name):
     photos = extractor.prepare(pictures())
     assert torch.equal(again(photos).features, extractor(photos).features)
     assert weights_fingerprint(again) == weights_fingerprint(extractor)
+
+
+def test_a_model_with_such_an_extractor_is_saved_whole(folders, tmp_path):
+    """Loaded again, it reads photographs without the folder that the network came from."""
+    origin = shutil.copytree(folders["detr"], tmp_path / "detr")
+    model = tiny_model(
+        image_encoder={"type": "chan_regions", "feature_dim": 16, "dim": 16},
+        extractor={"type": "transformers", "model": str(origin), "regions": 9},
+        features=Features(kind="detr", regions=9, dim=16),
+    )
+    saved = model.save(tmp_path / "model")
+    shutil.rmtree(origin)
+    again = zoo.load(f"local-dir:{saved}")
+    expected = model.encode_images(pictures()).tensors()
+    for name, tensor in again.encode_images(pictures()).tensors().items():
+        torch.testing.assert_close(tensor, expected[name])
 
 
 def test_the_network_stays_fixed(folders):
