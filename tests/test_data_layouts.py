@@ -225,8 +225,8 @@ def test_flickr8k_as_it_is_distributed(tmp_path):
 
 
 def test_folders_may_be_splits(tmp_path):
-    """A table in "train" is of train, and one in "validation" of dev."""
-    for folder, text in {"train": "one", "validation": "two"}.items():
+    """A table in "Train" is of train, and one in "validation" of dev."""
+    for folder, text in {"Train": "one", "validation": "two"}.items():
         lines(tmp_path / folder / "metadata.csv", ["file_name,text", f"a.jpg,{text}"])
     assert zoo.open_dataset(tmp_path, "train").captions == ("one",)
     assert zoo.open_dataset(tmp_path, "dev").captions == ("two",)
@@ -340,6 +340,7 @@ def test_other_files_are_no_captions(tmp_path, name, content):
             ("one", "A dog ."),
         ),
         (["image\tcaption", "a.jpg\tone", "", "b.jpg\ttwo"], ("one", "two")),
+        (["a.jpg\tdog", "b.jpg\ttwo dogs"], ("dog", "two dogs")),
     ],
 )
 def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):

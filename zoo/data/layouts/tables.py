@@ -81,10 +81,10 @@ def _columns(start: str) -> list[str]:
     cells = [cell.strip() for cell in next(_cells(line), [])]
     if tells_pairs(cells):
         return cells
-    if len(cells) != len(PLAIN) or " " not in cells[1] or cells[1][0] in "[{":
+    if len(cells) != len(PLAIN) or cells[1][:1] in "[{":
         return []
-    named = "\t" in line and " " not in cells[0]
-    return PLAIN if named or _PICTURE.fullmatch(cells[0]) else []
+    numbered = "\t" in line and " " not in cells[0] and " " in cells[1]
+    return PLAIN if numbered or _PICTURE.fullmatch(cells[0]) else []
 
 
 def _cells(text: str) -> Iterator[list[str]]:
