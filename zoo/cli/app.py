@@ -16,6 +16,7 @@ from . import (
     extraction,
     matching,
     measuring,
+    reporting,
     training,
 )
 
@@ -61,4 +62,5 @@ app.command("merge-features")(extraction.merge_features)
 app.command("train")(training.train)
 app.command("ablate")(ablating.ablate)
 app.command("evaluate")(measuring.evaluate)
+app.command("report")(reporting.report)
 app.command("results")(comparing.results)

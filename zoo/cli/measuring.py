@@ -70,6 +70,10 @@ def evaluate(
         typer.Option(metavar="FOLDER", help="Measure saved scores again, without model and data."),
     ] = None,
     device: Device = "cpu",
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with ranks and what goes wrong."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the record as JSON.")
     ] = None,
@@ -93,18 +97,22 @@ def evaluate(
     from ..protocols import choose_protocol
     from ..report.tables import evaluation_facts, evaluation_table
     from ..version import __version__
+    from .reporting import kept_scores, write_report
 
     chosen = choose_protocol(protocol, folds=folds, images=images, captions=_captions(captions))
     folder = None if model is None else model_folder(model)
     places = _places(folder, save_results, into, ties)
-    if json_file is not None:
-        check_writable(json_file, "--json")
+    for path, option in ((json_file, "--json"), (report, "--report")):
+        if path is not None:
+            check_writable(path, option)
     if scores is not None:
         if data is not None or features is not None or save_scores is not None:
             raise InputError(
                 "Saved scores need no data. Give --scores, or MODEL with --data and --save-scores."
             )
         evaluation, model_facts = _measure_saved(scores, folder, chosen, ties)
+        if report is not None:
+            write_report(report, scores, evaluation, chosen)
     elif model is None or folder is None or data is None:
         raise InputError("There is nothing to measure. Give MODEL and --data, or --scores FOLDER.")
     else:
@@ -112,7 +120,10 @@ def evaluate(
             check_writable(save_scores, "--save-scores", "folder")
         dataset = open_dataset(data, split, features=features)
         loaded = load_model(model, device)
-        evaluation, model_facts = _measure(loaded, folder, dataset, chosen, ties, save_scores)
+        with kept_scores(save_scores, report) as place:
+            evaluation, model_facts = _measure(loaded, folder, dataset, chosen, ties, place)
+            if report is not None and place is not None:
+                write_report(report, place, evaluation, chosen, dataset)
     name = model_facts["model"] or model
     title = f"{name} on {evaluation.dataset} {evaluation.split}, {evaluation.protocol}"
     rsum = f"rsum {evaluation.metrics['rsum']:.2f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from .leaderboard import GROUPS, PROTOCOLS, Entry, Leaderboard
-from .svg import element, line, text, title
+from .markup import element, line, text, title
 
 NAMES, GAP = 236.0, 28.0  # widths: of the names, between columns
 SCALE = 1.24  # pixels for each point of rsum, in all columns alike
