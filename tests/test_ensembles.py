@@ -5,30 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from saved_scores import pairs_of, save
 from zoo.ensembles import Ensemble
 from zoo.errors import DataError, InputError
 from zoo.metrics import retrieval_ranks
-from zoo.scores import SavedScores, ScoresIndex
 
-PAIRS = np.stack([np.repeat(np.arange(300), 2), np.arange(600)], 1)
-
-
-def save(folder, scores, listing="same", model="model", **changes):
-    """A folder of scores as an evaluation leaves it."""
-    index = ScoresIndex(
-        dataset="made",
-        split="test",
-        data_fingerprint=changes.pop("data_fingerprint", "features"),
-        listing=listing,
-        image_ids=tuple(map(str, range(len(scores)))),
-        captions=scores.shape[1],
-        model=model,
-        model_fingerprint=f"weights of {model}",
-        **changes,
-    )
-    saved = SavedScores.create(folder, index, PAIRS)
-    saved.append(scores.astype(np.float32))
-    return SavedScores.open(folder)
+PAIRS = pairs_of(300, 2)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +19,8 @@ def two(tmp_path_factory):
     place, generator = tmp_path_factory.mktemp("scores"), np.random.default_rng(0)
     wide, narrow = 50 + 30 * generator.normal(size=(300, 600)), generator.random((300, 600))
     return [
-        save(place / "wide", wide, model="wide"),
-        save(place / "narrow", narrow, model="narrow"),
+        save(place / "wide", wide, PAIRS, model="wide"),
+        save(place / "narrow", narrow, PAIRS, model="narrow"),
     ]
 
 
@@ -105,14 +87,30 @@ def test_saved_ensembles_tell_what_they_are_made_of(two):
 
 def test_models_that_read_other_features_of_the_same_images_can_be_joined(two, tmp_path):
     """What must agree are images, captions and pairs."""
-    other = save(tmp_path / "other", np.ones((300, 600)), data_fingerprint="pictures")
+    other = save(tmp_path / "other", np.ones((300, 600)), PAIRS, data_fingerprint="pictures")
 
     assert Ensemble([two[0], other]).index().data_fingerprint == "features, pictures"
 
 
+def test_an_ensemble_has_the_facts_that_its_models_share_and_all_their_parameters(two, tmp_path):
+    """One device, two seeds: the device is that of both, and no seed is."""
+    facts = {"device": "cpu", "parameters": 1000}
+    parts = [
+        save(tmp_path / str(seed), np.ones((300, 600)), PAIRS, facts={**facts, "seed": seed})
+        for seed in (1, 2)
+    ]
+
+    found = Ensemble(parts).index().facts
+
+    assert found["device"] == "cpu"
+    assert found["parameters"] == 2000
+    assert "seed" not in found
+    assert "parameters" not in Ensemble([*parts, two[0]]).index().facts
+
+
 def test_other_data_are_refused(two, tmp_path):
     """Scores of other captions have the same shape and mean nothing together."""
-    other = save(tmp_path / "other", np.ones((300, 600)), listing="another")
+    other = save(tmp_path / "other", np.ones((300, 600)), PAIRS, listing="another")
 
     with pytest.raises(DataError, match="scores of other images or captions"):
         Ensemble([two[0], other])
@@ -133,7 +131,7 @@ def test_one_model_is_no_ensemble(two):
 
 def test_a_constant_matrix_cannot_be_standardised(two, tmp_path):
     """Its deviation is 0."""
-    constant = save(tmp_path / "constant", np.full((300, 600), 0.25))
+    constant = save(tmp_path / "constant", np.full((300, 600), 0.25), PAIRS)
 
     with pytest.raises(InputError, match=r"deviation 0\.0"):
         whole(Ensemble([two[0], constant], standardise=True))

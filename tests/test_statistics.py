@@ -7,11 +7,12 @@ from math import comb
 import numpy as np
 import pytest
 
+from saved_scores import pairs_of
 from zoo.errors import InputError
 from zoo.metrics import ranks_report, retrieval_ranks
 from zoo.statistics import FIGURES, intervals, paired_test, tally
 
-FIVE_EACH = np.stack([np.repeat(np.arange(60), 5), np.arange(300)], 1)
+FIVE_EACH = pairs_of(60, 5)
 
 
 def ranks_of(seed, strength=1.5, pairs=FIVE_EACH, shape=(60, 300)):
@@ -73,7 +74,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     """Of models whose R@1 is known, about nine in ten 90 % intervals hold it."""
     truth, covered = 40.0, 0
     generator = np.random.default_rng(0)
-    pairs = np.stack([np.arange(200)] * 2, 1)
+    pairs = pairs_of(200, 1)
     template = ranks_of(0, 1.0, pairs, (200, 200))
     for _ in range(100):
         found = np.where(generator.random(200) < truth / 100, 0, 50)
@@ -88,8 +89,7 @@ def test_captions_of_one_image_are_not_taken_for_independent():
     alike = np.random.default_rng(0).integers(0, 2, 60) * 50
     widths = []
     for captions in (1, 5):
-        pairs = np.stack([np.repeat(np.arange(60), captions), np.arange(60 * captions)], 1)
-        ranks = type(ranks_of(0))(alike, np.repeat(alike, captions), pairs)
+        ranks = type(ranks_of(0))(alike, np.repeat(alike, captions), pairs_of(60, captions))
         found = intervals([ranks], samples=2000)["t2i_r1"]
         widths.append(found.high - found.low)
     assert widths[0] == pytest.approx(widths[1])
@@ -119,7 +119,7 @@ def test_a_model_against_itself_differs_by_nothing():
 def test_p_is_that_of_mcnemars_exact_test_for_images():
     """R@1 of images: the test swaps just the images that one model alone finds."""
     generator = np.random.default_rng(3)
-    pairs, kind = np.stack([np.arange(80)] * 2, 1), type(ranks_of(0))
+    pairs, kind = pairs_of(80, 1), type(ranks_of(0))
     first, second = (np.where(generator.random(80) < share, 0, 3) for share in (0.4, 0.52))
     ahead, behind = (
         int(((second == 0) & (first > 0)).sum()),

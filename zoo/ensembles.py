@@ -22,6 +22,8 @@ from .errors import DataError, InputError
 from .scores import SavedScores, ScoresIndex
 
 ROWS = 128  # images whose scores are in memory at once
+ALIKE = ("device", "torch_version", "measured_on", "selection", "seed")
+"""Facts of an ensemble where all of its models have the same."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Ensemble:
                 "data_fingerprint": _one([index.data_fingerprint for index in indices]),
                 "dtype": _one([index.dtype for index in indices]),
                 "code": _one([index.code for index in indices]),
-                "facts": {"ensemble": made_of},
+                "facts": {"ensemble": made_of, **_common_facts(indices)},
             }
         )
 
@@ -138,8 +140,22 @@ def _check_weights(weights: Sequence[float] | None, parts: int) -> None:
         )
 
 
+def _common_facts(indices: Sequence[ScoresIndex]) -> dict[str, Any]:
+    first, *others = (index.facts for index in indices)
+    alike = {
+        fact: first[fact]
+        for fact in ALIKE
+        if fact in first and all(other.get(fact) == first[fact] for other in others)
+    }
+    for fact in ("parameters", "parameters_with_extractor"):
+        counts = [facts.get(fact) for facts in (first, *others)]
+        if None not in counts:
+            alike[fact] = sum(count or 0 for count in counts)
+    return alike
+
+
 def _one(values: Sequence[str]) -> str:
-    """The value of all parts, or where they differ a fingerprint or list of them."""
+    """The value of all parts, or those that there are where they differ."""
     if len(set(values)) == 1:
         return values[0]
     return ", ".join(dict.fromkeys(values))

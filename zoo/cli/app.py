@@ -11,11 +11,15 @@ from . import (
     ablating,
     catalogue,
     comparing,
+    conversion,
     demonstration,
     diagnosis,
+    ensembling,
+    extending,
     extraction,
     matching,
     measuring,
+    pairing,
     reporting,
     training,
 )
@@ -59,8 +63,12 @@ app.command("score")(matching.score)
 app.command("doctor")(diagnosis.doctor)
 app.command("extract")(extraction.extract)
 app.command("merge-features")(extraction.merge_features)
+app.command("convert-features")(conversion.convert_features)
 app.command("train")(training.train)
 app.command("ablate")(ablating.ablate)
 app.command("evaluate")(measuring.evaluate)
+app.command("compare")(pairing.compare)
+app.command("ensemble")(ensembling.ensemble)
+app.command("extended")(extending.extended)
 app.command("report")(reporting.report)
 app.command("results")(comparing.results)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import InputError
 
@@ -25,3 +26,10 @@ def check_writable(path: Path, option: str, kind: Literal["file", "folder"] = "f
             f"{'file' if wrong else 'folder that you may write to'}. "
             f"Give {option} the path of a {kind} in a folder that exists."
         )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value to a file as indented JSON. Raises `DataError` where that cannot be done."""
+    from ..files import write_atomically
+
+    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
