@@ -77,11 +77,7 @@ def to_regions(arrays: Mapping[str, NDArray[Any]]) -> Regions:
 
     from ..batch import Regions
 
-    native = {
-        name: values.astype(values.dtype.newbyteorder("="), copy=False)
-        for name, values in arrays.items()
-    }
-    tensors = {name: torch.from_numpy(values) for name, values in native.items()}
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     features = tensors.pop("features").float()
     mask = tensors.pop("mask", torch.ones(features.shape[:2], dtype=torch.bool))
     return Regions(features, mask, **tensors)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import splitext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,28 +84,44 @@ def select_images(source: FeatureSource, listing: Listing) -> FeatureSource:
     Raises `DataError` when an image has no features there under any name.
     """
     known = set(source.ids)
-    for names in image_names(listing):
-        if known.issuperset(names):
-            return source.select(names)
+    files = listing.file_names or ()
+    for name in NAMES if files else ():
+        if name(files[0]) in known:
+            names = [name(file) for file in files]
+            if known.issuperset(names):
+                return source.select(names)
     return source.select(listing.image_ids)
 
 
-def image_names(listing: Listing) -> Iterator[list[str]]:
-    """What the images may be called in features, one way after the other.
+def _name(file: str) -> str:
+    return file.rpartition("/")[2]
 
-    The file with its folders, the file, both without the ending, COCO's number in the file's name,
-    and last the id.
-    """
-    if listing.file_names is not None:
-        files = [PurePosixPath(name) for name in listing.file_names]
-        yield [str(file) for file in files]
-        yield [file.name for file in files]
-        yield [str(file.with_suffix("")) for file in files]
-        yield [file.stem for file in files]
-        numbers = [re.fullmatch(r"(?:COCO_\w+_)?0*(\d+)", file.stem) for file in files]
-        if all(numbers):
-            yield [number[1] for number in numbers if number]
-    yield list(listing.image_ids)
+
+def _bare(file: str) -> str:
+    return splitext(file)[0]
+
+
+def _number(file: str) -> str:
+    """COCO's number: 42 of `COCO_val2014_000000000042.jpg` and of `000000000042.jpg`."""
+    stem = _bare(_name(file))
+    number = stem.rpartition("_")[2] if stem.startswith("COCO_") else stem
+    return number.lstrip("0") if number.isdigit() else file
+
+
+NAMES: tuple[Callable[[str], str], ...] = (
+    str,
+    _name,
+    _bare,
+    lambda file: _bare(_name(file)),
+    _number,
+)
+"""What features may call an image, by its file: with its folders, alone, and without the ending."""
+
+
+def _any_name(listing: Listing, row: int) -> set[str]:
+    """All that features may call one image."""
+    files = listing.file_names
+    return {listing.image_ids[row], *(name(files[row]) for name in NAMES if files)}
 
 
 def _array(folder: Path, split: str) -> Path | None:
@@ -124,9 +140,9 @@ def _beside(
     tables = tables_in(root)
     if tables:
         yield root / tables[0].name, partial(_open_tables, tables, listing)
-    firsts = {names[0] for names in image_names(listing)}
+    names = _any_name(listing, 0)
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        files = (folder / f"{name}{suffix}" for name in firsts for suffix in SUFFIXES)
+        files = (folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES)
         if any(file.is_file() and holds_regions(file) for file in files):
             yield folder, partial(_open_folder, folder, listing)
 
@@ -139,7 +155,7 @@ def _open_tables(tables: list[Path], listing: Listing) -> FeatureSource | None:
     """Those of the listing, and None where the tables have no image of it at all."""
     source = open_tables(tables)
     known = set(source.ids)
-    none = all(known.isdisjoint(names) for names in image_names(listing))
+    none = all(known.isdisjoint(_any_name(listing, row)) for row in range(len(listing.image_ids)))
     return None if none else select_images(source, listing)
 
 

@@ -111,6 +111,8 @@ class Index(BaseModel):
     @property
     def ids(self) -> tuple[str, ...]:
         """The images that have features, in the order of their rows."""
+        if not self.skipped:
+            return self.plan.ids
         return tuple(image for image in self.plan.ids if image not in self.skipped)
 
     @property
