@@ -123,6 +123,7 @@ def test_pictures_are_found_where_the_field_puts_them(tmp_path):
             ("karpathy", "images/val2014"),
             ("lavis", "val2014"),
             ("coco", "images"),
+            ("coco_with_ids", "images/val2014"),
             ("scan_in_a_tree", "images/val2014"),
             ("tokens", "."),
         ]
@@ -161,11 +162,11 @@ def test_caption_ids_make_restval_part_of_train(tmp_path):
         one["id"] += 50000
     dump(tmp_path / "captions_train2014.json", first)
     dump(tmp_path / "captions_val2014.json", second)
-    for name, ids in {"train": [9000, 8999], "restval": [59000], "dev": [58999, 58998]}.items():
+    for name, ids in {"train": [8999, 9000], "restval": [59000], "dev": [58999, 58998]}.items():
         np.save(tmp_path / f"coco_{name}_ids.npy", np.array(ids))
     train, dev = (zoo.open_dataset(tmp_path, split) for split in ("train", "dev"))
     assert train.image_ids == ("7", "23")
-    assert train.captions == (*IMAGES[0].captions[:2], IMAGES[2].captions[0])
+    assert train.captions == (*IMAGES[0].captions[1::-1], IMAGES[2].captions[0])
     assert dev.captions == IMAGES[2].captions[1:]
     assert set(recognise(tmp_path).splits) == {"train", "dev"}
 
@@ -380,15 +381,34 @@ def test_damage_is_named(tmp_path, name, rows, message):
     [
         (np.array([9000, 3]), r"1 of 2 captions of .*coco_test_ids\.npy are in no captions_"),
         (np.array([[9000]]), r"coco_test_ids\.npy holds no list of caption ids"),
-        (np.array([{}]), r"coco_test_ids\.npy holds no list of caption ids"),
+        (np.array([9000.0]), r"coco_test_ids\.npy holds no list of caption ids"),
     ],
 )
 def test_caption_ids_must_be_those_of_captions(tmp_path, ids, message):
-    """Nothing is unpickled."""
+    """One that is in no file, and what is no list of numbers, is named."""
     folder = LAYOUTS["coco_with_ids"](tmp_path, IMAGES)
-    np.save(folder / "coco_test_ids.npy", ids, allow_pickle=True)
+    np.save(folder / "coco_test_ids.npy", ids)
     with pytest.raises(DataError, match=message):
         zoo.open_dataset(folder, "test")
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.mark),))
+
+
+def test_caption_ids_are_not_unpickled(tmp_path):
+    """A file of objects could run anything."""
+    folder = LAYOUTS["coco_with_ids"](tmp_path, IMAGES)
+    np.save(folder / "coco_test_ids.npy", np.array([Trap(tmp_path / "mark")]), allow_pickle=True)
+    with pytest.raises(DataError, match=r"coco_test_ids\.npy holds no list of caption ids"):
+        zoo.open_dataset(folder, "test")
+    assert not (tmp_path / "mark").exists()
 
 
 def test_records_without_a_caption_are_no_layout(tmp_path):
