@@ -10,11 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from zoo.batch import Regions
+from zoo.data.store import Plan
 from zoo.data.vocabulary import Vocabulary
+from zoo.data.writer import StoreWriter
 from zoo.doctor import Examination, examine
+from zoo.doctor.captions import check_text
 from zoo.doctor.rows import check_counts
-from zoo.doctor.values import chosen_rows
+from zoo.doctor.values import chosen_rows, image_faults
 
 IMAGES, REGIONS, DIM = 6, 4, 8
 CAPTION = "a {} dog number {} runs over the green grass"
@@ -295,6 +300,121 @@ def test_the_forgotten_part_of_coco_is_named():
     (finding,) = check_counts(listing, "train")
     assert finding.level == "problem"
     assert finding.what.endswith('113,287 with 566,747. That is train without "restval".')
+
+
+@pytest.mark.parametrize(
+    ("caption", "garbled"),
+    [
+        ("a café in Málaga", False),
+        ("\u201ca sign\u201d \u2013 a naïve Ñandú", False),
+        ("a caf\u00c3\u00a9", True),
+        ("\u00c3\u0081vila, with a letter that Windows has not", True),
+        ("\u65e5\u672c \u2764 a sign", False),
+        ("\u65e5\u672c \u2764 a caf\u00c3\u00a9", True),
+    ],
+)
+def test_garbled_letters_are_told_from_foreign_ones(caption, garbled):
+    """Letters beyond ASCII are no fault; two that are one letter of UTF-8 are."""
+    listing = SimpleNamespace(captions=[caption], caption_images=np.array([0]))
+    (finding,) = check_text(listing, "test")
+    assert (finding.check == "garbled letters") == garbled
+
+
+def test_only_test_may_lie_in_testall(folder):
+    """That is how COCO's two test splits are; train in testall is a fault."""
+    for kind in ("caps.txt", "ids.txt", "ims.npy", "boxes.npy", "img_sizes.npy"):
+        shutil.copy(folder / f"test_{kind}", folder / f"testall_{kind}")
+    assert examine(folder).problems == 0
+    shutil.copy(folder / "train_caps.txt", folder / "dev_caps.txt")
+    shutil.copy(folder / "train_ids.txt", folder / "dev_ids.txt")
+    assert [one.place for one in examine(folder).findings if one.level == "problem"] == [
+        "dev, train"
+    ]
+
+
+def test_two_names_of_one_split_are_looked_at_once(tmp_path):
+    """Karpathy's COCO has one test split, which SCAN calls testall."""
+    images = [
+        {
+            "filename": f"COCO_val2014_{number:012d}.jpg",
+            "cocoid": number,
+            "split": split,
+            "sentences": [{"raw": "a dog"}],
+        }
+        for number, split in enumerate(("train", "restval", "val", "test"))
+    ]
+    path = tmp_path / "dataset_coco.json"
+    path.write_text(json.dumps({"images": images, "dataset": "coco"}))
+    found = examine(tmp_path)
+    assert found.splits == ("train", "dev", "test")
+    assert {one.check for one in found.findings if one.level == "problem"} == {"counts"}
+    assert examine(tmp_path, "testall").splits == ("testall",)
+
+
+def write_store(folder: Path) -> Path:
+    """A feature store of three images, the last of which has one region and padding."""
+    regions = Regions(
+        torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([[True, True], [True, True], [True, False]]),
+        torch.tensor([1.0, 2.0, 30.0, 40.0]).expand(3, 2, 4).clone(),
+        torch.full((3, 2), 50),
+    )
+    regions.boxes[2, 1] = 0
+    writer = StoreWriter(folder, Plan(ids=("one", "two", "three"), dtype="float32", shard_rows=3))
+    for number, _ in writer.unfinished():
+        writer.write(number, regions)
+    writer.finish()
+    return folder
+
+
+@pytest.mark.parametrize("fault", ["infinite", "outside", "empty"])
+def test_padding_has_no_faults(fault):
+    """The same values are one in a region that is real."""
+    features, boxes = torch.ones(1, 2, 4), torch.tensor([[[1.0, 2.0, 30.0, 40.0]] * 2])
+    features[0, 1] = {"infinite": torch.inf}.get(fault, 1)
+    boxes[0, 1] = torch.tensor(
+        {"outside": [-9.0, 0, 9, 9], "empty": [5.0] * 4}.get(fault, [1, 1, 9, 9])
+    )
+    for real in (True, False):
+        mask = torch.tensor([[True, real]])
+        found = image_faults(Regions(features, mask, boxes, torch.full((1, 2), 50)))
+        assert [name for name, bad in found.items() if bad.any()] == ([fault] if real else [])
+
+
+def test_an_image_whose_real_regions_are_0_is_one_of_nothing():
+    """Whatever the padding holds; one region that is not 0 is enough."""
+    features = torch.zeros(2, 2, 4)
+    features[:, 1, 3] = 1
+    mask = torch.tensor([[True, False], [True, True]])
+    assert image_faults(Regions(features, mask))["zero"].tolist() == [True, False]
+
+
+def test_a_feature_store_is_looked_at_alone(tmp_path):
+    """Sound with padding; bytes that changed are found by their checksum."""
+    store = write_store(tmp_path / "store")
+    found = examine(store, full=True)
+    assert (found.layout, found.problems) == ("feature store", 0)
+    assert any("3 images of 2 x 4 float32, with boxes" in one.what for one in found.findings)
+
+    (shard,) = store.glob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    problems = [one for one in examine(store, full=True).findings if one.level == "problem"]
+    assert "checksums" in {one.check for one in problems}
+
+    shard.unlink()
+    assert [one.check for one in examine(store).findings] == ["store"]
+
+
+def test_features_may_lie_elsewhere(folder, tmp_path):
+    """They are opened for the images of the split; where nothing lies is a problem."""
+    write_split(tmp_path, "test", 100, each=1)
+    found = examine(folder, "test", features=tmp_path / "test_ims.npy")
+    assert found.problems == 0
+    assert "repeated rows" not in {one.check for one in found.findings}
+    nothing = examine(folder, "test", features=tmp_path / "no.npy").findings
+    assert "There is nothing at" in next(one.what for one in nothing if one.level == "problem")
 
 
 def test_a_sample_is_read_unless_all_is_wanted(folder):

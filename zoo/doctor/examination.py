@@ -78,7 +78,7 @@ def examine(
     path, visit = Path(path), _Visit(full, advance)
     if (path / INDEX).is_file():
         return _store(path, visit)
-    found = attempt(lambda: recognise(path, split), "layout", path.name)
+    found = attempt(lambda: recognise(path, split), "layout", str(path))
     if isinstance(found, Finding):
         return Examination(path, "", (), (found,))
     splits = _splits(found, split)
@@ -94,13 +94,13 @@ def examine(
 
 def _store(path: Path, visit: _Visit) -> Examination:
     """A feature store without a data set."""
-    source = attempt(lambda: FeatureStore.open(path), "store", path.name)
+    source = attempt(lambda: FeatureStore.open(path), "store", str(path))
     if isinstance(source, Finding):
         return Examination(path, "feature store", (), (source,))
     if visit.full:
-        damage = attempt(lambda: verify(path), "checksums", path.name)
+        damage = attempt(lambda: verify(path), "checksums", str(path))
         visit.findings += [damage] if isinstance(damage, Finding) else []
-    visit.findings += _features(source, path.name, visit)
+    visit.findings += _features(source, str(path), visit)
     visit.findings += check_disk(path)
     models = readings(source, pictures=False)
     return Examination(path, "feature store", (), tuple(visit.findings), tuple(models))
@@ -117,27 +117,38 @@ def _splits(found: Found, split: str | None) -> tuple[str, ...]:
 
 
 def _look_at(found: Found, split: str, features: str | Path | None, visit: _Visit) -> None:
-    """One split: its captions, its rows, its features and pictures."""
-    before = len(visit.findings)
+    """One split: its captions, and if these can be read, its rows, features and pictures."""
+    listing = _captions(found, split, visit)
+    if listing is not None:
+        visit.findings += check_counts(listing, split)
+        visit.findings += check_text(listing, split)
+        visit.findings += guarded(_mapping(found, listing, split), "ids", split)
+        source = attempt(lambda: _open(found, split, features, listing), "features", split)
+        if isinstance(source, Finding):
+            visit.findings.append(source)
+        elif source is not None:
+            visit.sources[split] = source
+            visit.findings += _features(source, split, visit)
+            visit.findings += guarded(_beside(found, split, listing), "side files", split)
+        _pictures(found, split, listing, visit, required=source is None)
+
+
+def _captions(found: Found, split: str, visit: _Visit) -> Listing | None:
+    """The captions and their images, where their files can be read."""
+    beginning = len(visit.findings)
     for path in found.splits[split]:
         visit.findings += _file(path, found)
     listing = attempt(lambda: found.read(split), "captions", split)
-    if isinstance(listing, Finding):
-        named = {finding.level for finding in visit.findings[before:]}
-        visit.findings += [] if "problem" in named else [listing]  # the file's own says more
-        return
-    visit.listings[split] = listing
-    visit.findings += check_counts(listing, split)
-    visit.findings += check_text(listing, split)
-    visit.findings += guarded(_mapping(found, listing, split), "ids", split)
-    source = attempt(lambda: _open(found, split, features, listing), "features", split)
-    if isinstance(source, Finding):
-        visit.findings.append(source)
-    elif source is not None:
-        visit.sources[split] = source
-        visit.findings += _features(source, split, visit)
-        visit.findings += guarded(_beside(found, split, listing), "side files", split)
-    required = source is None
+    if not isinstance(listing, Finding):
+        visit.listings[split] = listing
+        return listing
+    if not any(finding.level == "problem" for finding in visit.findings[beginning:]):
+        visit.findings.append(listing)  # else what was found in the files says more
+    return None
+
+
+def _pictures(found: Found, split: str, listing: Listing, visit: _Visit, *, required: bool) -> None:
+    """Where the pictures lie, if they are there."""
     pictures = attempt(lambda: find_pictures(found, listing, required=required), "pictures", split)
     if isinstance(pictures, Finding):
         visit.findings.append(pictures)

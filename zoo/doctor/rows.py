@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -54,19 +54,18 @@ def check_mapping(listing: Listing, mapping: Mapping[str, str], split: str) -> I
         yield Finding("fine", "ids", split, "Every id has a file name in id_mapping.json.")
 
 
-def check_pictures(pictures: tuple[Path, ...] | None, split: str) -> Iterator[Finding]:
+def check_pictures(pictures: Sequence[Path], split: str) -> Iterator[Finding]:
     """Pictures, where they lie beside the captions; none is opened, and none may be empty."""
-    if pictures is not None:
-        empty = [path.name for path in pictures if path.stat().st_size == 0]
-        if empty:
-            yield Finding(
-                "problem",
-                "pictures",
-                split,
-                f"Pictures without a byte: {some(empty, len(empty))}.",
-                "Fetch them again.",
-            )
-            return
+    empty = [path.name for path in pictures if path.stat().st_size == 0]
+    if empty:
+        yield Finding(
+            "problem",
+            "pictures",
+            split,
+            f"Pictures without a byte: {some(empty, len(empty))}.",
+            "Fetch them again.",
+        )
+    else:
         yield Finding("fine", "pictures", split, f"{len(pictures):,} pictures are there.")
 
 

@@ -66,7 +66,7 @@ def check_disk(folder: Path) -> Iterator[Finding]:
     taken = sum(_sizes(folder))
     status = os.statvfs(folder) if hasattr(os, "statvfs") else None
     free = "" if status is None else f"; {size(status.f_bavail * status.f_frsize)} are free"
-    yield Finding("fine", "disk", folder.name, f"{size(taken)} lie there{free}.")
+    yield Finding("fine", "disk", str(folder), f"{size(taken)} lie there{free}.")
 
 
 def size(count: float) -> str:
