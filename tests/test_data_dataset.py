@@ -260,6 +260,8 @@ def broken_folder(folder: Path, fault: str) -> Path:
         (folder / "test_ids.txt").unlink()
     if fault == "picture":
         write_pictures(folder, IDS[:2])
+    if fault == "pictures":
+        write_pictures(folder, ["other.jpg"])
     if fault == "json":
         (folder / "test_caps.txt").unlink()
         write_karpathy(folder, [{"split": "test"}])
@@ -277,6 +279,7 @@ def broken_folder(folder: Path, fault: str) -> Path:
         ("encoding", DataError, r"test_caps\.txt is not UTF-8 text \(byte 3\)"),
         ("no ids", DataError, r"test_ids\.txt is missing"),
         ("picture", DataError, r"1 of 3 pictures are not there, the first .*c\.jpg"),
+        ("pictures", DataError, r"3 of 3 pictures are not there, the first .*images/a\.jpg"),
         ("json", DataError, r"dataset_toy\.json is not a data set"),
     ],
 )

@@ -108,6 +108,20 @@ def test_a_folder_around_the_data_set_will_do(tmp_path, name):
     check_same(zoo.open_dataset(tmp_path, SPLIT.get(name, "test")), IMAGES)
 
 
+def test_features_may_lie_above_the_captions(tmp_path):
+    """Where these are in a folder of their own, "annotations"."""
+    folder = LAYOUTS["coco"](tmp_path, IMAGES)
+    np.save(folder.parent / "test_ims.npy", np.arange(24, dtype=np.float32).reshape(4, 2, 3))
+    assert zoo.open_dataset(folder.parent, "test").features.ids == ("7", "19", "23", "391895")
+
+
+def test_karpathys_number_of_an_image_goes_before_its_name(tmp_path):
+    """Files may have other names than COCO's."""
+    image = {"filename": "x.jpg", "cocoid": 9, "split": "test", "sentences": [{"raw": "one"}]}
+    dump(tmp_path / "dataset_coco.json", {"images": [image]})
+    assert zoo.open_dataset(tmp_path, "test").image_ids == ("9",)
+
+
 def test_what_lies_beside_the_captions_is_told(tmp_path):
     """Parses and overlaps, which features do not carry, by their kind."""
     folder = LAYOUTS["scan"](tmp_path, IMAGES)
@@ -231,6 +245,8 @@ def test_folders_may_be_splits(tmp_path):
         lines(tmp_path / folder / "metadata.csv", ["file_name,text", f"a.jpg,{text}"])
     assert zoo.open_dataset(tmp_path, "train").captions == ("one",)
     assert zoo.open_dataset(tmp_path, "dev").captions == ("two",)
+    dump(tmp_path / "test/metadata.jsonl", {"file_name": "a.jpg", "text": "three"})
+    assert zoo.open_dataset(tmp_path, "test").captions == ("three",)
 
 
 def test_what_is_hidden_or_closed_is_passed_by(tmp_path, monkeypatch):
@@ -255,6 +271,8 @@ def test_two_layouts_in_one_folder_have_an_order(tmp_path):
     LAYOUTS["karpathy"](tmp_path, IMAGES)
     folder = LAYOUTS["lavis"](tmp_path, IMAGES).parent
     assert zoo.open_dataset(folder, "test").layout.startswith("Karpathy")
+    table = lines(folder / "captions_test.tsv", ["a.jpg\tof no interest"])
+    assert zoo.open_dataset(table, "test").captions == ("of no interest",)
     file = folder / "annotations/coco_karpathy_test.json"
     assert zoo.open_dataset(file, "test").layout.startswith("LAVIS")
     check_same(zoo.open_dataset(file, "test"), IMAGES)
@@ -317,7 +335,7 @@ def test_the_fingerprint_follows_every_pair(tmp_path):
         ("test.features.tsv", '9\t{"num_boxes": 2, "features": "AAAA"}'),  # VinVL
         ("test.label.tsv", '9\t[{"class": "dog", "rect": [1, 2]}]'),
         ("train_tags.txt", "dog, cat, tree"),
-        ("test.tsv", "a" * 70_000 + "\ta caption"),
+        ("test.tsv", "9\t" + "AAAA BBBB " * 7_000),
         ("coco_vocab.json", '{"word2idx": {"image": 1, "caption": 2}}'),
         ("test_caps.json", '[{"word": "dog", "head": 2}]'),
         ("f30k_train.jsonl", '{"text": "a caption of no image"}'),
