@@ -13,7 +13,8 @@ import pytest
 
 import zoo
 from zoo.errors import DataError, InputError
-from zoo.report.leaderboard import COLUMNS, FIGURES, GROUPS, PROTOCOLS, Leaderboard
+from zoo.report.entries import COLUMNS, FIGURES, GROUPS, PROTOCOLS
+from zoo.report.leaderboard import Leaderboard
 from zoo.report.results import paper_results
 from zoo.report.standing import SCALE, standing_alt, standing_figure
 
@@ -123,6 +124,15 @@ def test_a_row_that_stands_twice_is_refused(tmp_path):
     """Which of the two would be shown?"""
     with pytest.raises(DataError, match="has 2 rows of"):
         Leaderboard.read(write(tmp_path / "x.csv", {}, {"year": "2019"}))
+
+
+@pytest.mark.parametrize("line", ["f30k-1k,regions\n", "," * len(COLUMNS) + "\n"])
+def test_a_line_that_lost_a_cell_or_gained_one_is_refused(tmp_path, line):
+    """Its figures would stand under other names."""
+    path = write(tmp_path / "x.csv", {})
+    path.write_text(path.read_text() + line)
+    with pytest.raises(DataError, match="line 3: it has more or fewer cells"):
+        Leaderboard.read(path)
 
 
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"", b"\xff\xfe"])

@@ -102,6 +102,6 @@ class Request:
         return [summary.to_json() for summary in self.summaries()]
 
     def _protocols(self) -> list[str]:
-        from ..report.leaderboard import PROTOCOLS
+        from ..report.entries import PROTOCOLS
 
         return [self.protocol] if self.protocol is not None else list(PROTOCOLS)

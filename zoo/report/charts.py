@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import log
 
@@ -57,92 +58,102 @@ def recall_curve(folds: Sequence[Rows], deepest: int = DEEPEST) -> NDArray[np.fl
     return np.asarray(np.mean(curves, axis=0), np.float64)
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What is drawn on: percentages from 0 at the bottom to `top`, as far right as `right`."""
+
+    right: float
+    top: float = 100.0
+
+    def height(self, percent: float) -> float:
+        """Where a percentage lies, in pixels from above."""
+        return HEIGHT - BOTTOM - percent / self.top * (HEIGHT - TOP - BOTTOM)
+
+    def rules(self) -> Iterator[str]:
+        """Lines across, with their percentage at the left."""
+        step = next((step for step in (5, 10) if self.top <= 5 * step), 20)
+        for percent in range(0, int(self.top) + 1, step):
+            height = self.height(percent)
+            yield line(LEFT, height, self.right, height, class_="grid")
+            yield text(f"{percent} %", LEFT - 6, height + 4, text_anchor="end")
+
+    def name(self, words: str) -> str:
+        """What is told from left to right."""
+        return text(words, (LEFT + self.right) / 2, HEIGHT - 8, text_anchor="middle")
+
+
 def rank_bars(way: str, shares: Mapping[str, float], top: float) -> str:
     """A bar for each group of ranks; `top` is the percentage at the upper end of the scale."""
-    across = (WIDTH - LEFT - RIGHT) / len(shares)
-    drawn = [*_rules(top, WIDTH - RIGHT)]
-    for place, (name, share) in enumerate(shares.items()):
-        left, height = LEFT + place * across, share / top * (HEIGHT - TOP - BOTTOM)
-        base, middle = HEIGHT - BOTTOM, left + across / 2
-        drawn += [
-            element(
-                "rect",
-                title(f"rank {name}: {share:.1f} % of queries"),
-                x=left + 3,
-                y=base - height,
-                width=across - 6,
-                height=height,
-                rx=2,
-                class_=way,
-            ),
-            text(f"{share:.1f}", middle, base - height - 5, text_anchor="middle", class_="value"),
-            text(name, middle, base + 16, text_anchor="middle"),
-        ]
-    drawn.append(text("rank of the best match", (LEFT + WIDTH) / 2, HEIGHT - 8, **_MIDDLE))
+    ground = Ground(WIDTH - RIGHT, top)
+    across = (ground.right - LEFT) / len(shares)
+    bars = [
+        part
+        for place, (name, share) in enumerate(shares.items())
+        for part in _bar(way, name, share, ground, (LEFT + place * across, across))
+    ]
     told = ", ".join(f"{name}: {share:.1f} %" for name, share in shares.items())
+    drawn = [*ground.rules(), *bars, ground.name("rank of the best match")]
     return _drawing(f"Ranks, {WAYS[way]}", told, drawn, WIDTH)
+
+
+def _bar(
+    way: str, name: str, share: float, ground: Ground, place: tuple[float, float]
+) -> Iterator[str]:
+    """A bar with its figure above and its ranks below; `place` is its left edge and its width."""
+    (left, width), upper, base = place, ground.height(share), ground.height(0)
+    middle = left + width / 2
+    yield element(
+        "rect",
+        title(f"rank {name}: {share:.1f} % of queries"),
+        x=left + 3,
+        y=upper,
+        width=width - 6,
+        height=base - upper,
+        rx=2,
+        class_=way,
+    )
+    yield text(f"{share:.1f}", middle, upper - 5, text_anchor="middle", class_="value")
+    yield text(name, middle, base + 16, text_anchor="middle")
 
 
 def recall_lines(curves: Mapping[str, NDArray[np.float64]]) -> str:
     """A curve each way, over K on a logarithmic scale."""
     deepest, width = len(next(iter(curves.values()))), 2 * WIDTH
-    span = width - LEFT - RIGHT - LABEL
-
-    def place(depth: float) -> float:
-        return LEFT + span * log(depth) / max(log(deepest), 1e-9)
-
-    def height(recall: float) -> float:
-        return HEIGHT - BOTTOM - recall / 100 * (HEIGHT - TOP - BOTTOM)
-
-    drawn = [*_rules(100.0, LEFT + span)]
-    for tick in (tick for tick in TICKS if tick <= deepest):
-        drawn.append(text(str(tick), place(tick), HEIGHT - BOTTOM + 16, text_anchor="middle"))
-    drawn.append(text("K", LEFT + span / 2, HEIGHT - 8, **_MIDDLE))
-    above = _higher(curves)
+    ground = Ground(width - RIGHT - LABEL)
+    ticks = [tick for tick in TICKS if tick <= deepest]
+    places = LEFT + (ground.right - LEFT) * np.log(np.arange(1, deepest + 1)) / log(max(deepest, 2))
+    upper = max(curves, key=lambda way: float(curves[way].mean()))
+    drawn = [*ground.rules(), ground.name("K")]
+    for tick in ticks:
+        drawn.append(text(str(tick), places[tick - 1], ground.height(0) + 16, text_anchor="middle"))
     for way, curve in curves.items():
-        points = " ".join(
-            f"{place(depth):.1f},{height(recall):.1f}" for depth, recall in enumerate(curve, 1)
-        )
-        drawn.append(element("polyline", points=points, class_=f"{way} curve"))
-        for depth in (depth for depth in TOLD if depth <= deepest):
-            recall, shift = float(curve[depth - 1]), -9 if way == above else 18
-            drawn += [
-                element(
-                    "circle",
-                    title(f"R@{depth}, {WAYS[way]}: {recall:.2f}"),
-                    cx=place(depth),
-                    cy=height(recall),
-                    r=3.5,
-                    class_=way,
-                ),
-                text(f"{recall:.1f}", place(depth) + 4, height(recall) + shift, class_="value"),
-            ]
-        end = height(float(curve[-1])) + (-2 if way == above else 12)
-        drawn.append(text(WAYS[way], LEFT + span + 8, end, class_=f"{way} name"))
+        drawn += _curve(way, curve, places, ground, above=way == upper)
     told = "; ".join(
-        f"{WAYS[way]}: "
-        + ", ".join(f"R@{tick} {curve[tick - 1]:.1f}" for tick in TICKS if tick <= deepest)
+        f"{WAYS[way]}: " + ", ".join(f"R@{tick} {curve[tick - 1]:.1f}" for tick in ticks)
         for way, curve in curves.items()
     )
     return _drawing(f"Recall for K from 1 to {deepest}", told, drawn, width)
 
 
-_MIDDLE = {"text_anchor": "middle", "class_": "axis"}
-
-
-def _higher(curves: Mapping[str, NDArray[np.float64]]) -> str:
-    return max(curves, key=lambda way: float(curves[way].mean()))
-
-
-def _rules(top: float, right: float) -> Sequence[str]:
-    """Lines across, with their percentage at the left."""
-    step = next(step for step in (5, 10, 20, 25) if top / step <= 5 or step == 25)
-    rules = []
-    for percent in range(0, int(top) + 1, step):
-        height = HEIGHT - BOTTOM - percent / top * (HEIGHT - TOP - BOTTOM)
-        rules.append(line(LEFT, height, right, height, class_="grid"))
-        rules.append(text(f"{percent} %", LEFT - 6, height + 4, text_anchor="end"))
-    return rules
+def _curve(
+    way: str,
+    curve: NDArray[np.float64],
+    places: NDArray[np.float64],
+    ground: Ground,
+    *,
+    above: bool,
+) -> Iterator[str]:
+    """A curve with some figures, above it or below, and its name at the right."""
+    heights = [ground.height(recall) for recall in curve.tolist()]
+    points = (f"{x:.1f},{y:.1f}" for x, y in zip(places, heights, strict=True))
+    yield element("polyline", points=" ".join(points), class_=f"{way} curve")
+    for depth in (depth for depth in TOLD if depth <= len(curve)):
+        x, y, recall = float(places[depth - 1]), heights[depth - 1], curve[depth - 1]
+        told = title(f"R@{depth}, {WAYS[way]}: {recall:.2f}")
+        yield element("circle", told, cx=x, cy=y, r=3.5, class_=way)
+        yield text(f"{recall:.1f}", x + 4, y + (-9 if above else 18), class_="value")
+    end = heights[-1] + (-2 if above else 12)
+    yield text(WAYS[way], ground.right + 8, end, class_=f"{way} name")
 
 
 def _drawing(name: str, told: str, drawn: Sequence[str], width: float) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .leaderboard import GROUPS, PROTOCOLS, Entry, Leaderboard
+from .entries import GROUPS, PROTOCOLS, Entry
+from .leaderboard import Leaderboard
 from .markup import element, line, text, title
 
 NAMES, GAP = 236.0, 28.0  # widths: of the names, between columns
