@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +249,43 @@ def test_a_shard_that_is_no_safetensors_file_gives_a_clear_error(tmp_path, head)
     shard.write_bytes(head.ljust(size, b" ")[:size])
     with pytest.raises(DataError, match="does not hold"):
         FeatureStore.open(tmp_path).rows([5])
+
+
+LARGE = """
+import json, sys
+from zoo.data.dataset import open_dataset
+def megabytes():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+features = open_dataset(sys.argv[1], "train", features=sys.argv[2]).features
+told = [len(features), megabytes(), "torch" in sys.modules]
+import numpy
+random = numpy.random.default_rng(0)
+features.rows(random.integers(0, len(features), 32))
+before = megabytes()
+for _ in range(20):
+    features.rows(random.integers(0, len(features), 32))
+print(json.dumps([*told, megabytes() - before]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell memory")
+def test_a_store_of_coco_takes_no_more_memory_than_its_batches(tmp_path):
+    """All of COCO train opens below 200 MB without torch; reading on adds nothing to that."""
+    from benchmarks.features import IMAGES, write_captions, write_store
+
+    ids = [str(image) for image in range(IMAGES)]
+    store = write_store(tmp_path / "store", ids, dense=False)
+    data = write_captions(tmp_path / "data", ids, None)
+    root = Path(__file__).resolve().parents[1]
+    out = subprocess.run(
+        [sys.executable, "-c", LARGE, str(data), str(store)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ).stdout
+    images, opened, torch_there, grown = json.loads(out)
+    assert images == IMAGES
+    assert opened < 200
+    assert not torch_there
+    assert grown < 50  # twenty batches have 94 MB on the disk
