@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
@@ -80,7 +82,7 @@ class HubServer:
         self.faults: list[Fault] = []
         self.lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.hub = self
+        self._server.hub, self._server.connections = self, []
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -126,6 +128,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
     hub: HubServer
+    connections: list[Any]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.append(request)
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        """Hang up too: a connection that is kept alive would go on being served."""
+        super().server_close()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
         """A client that hangs up is no news."""

@@ -247,7 +247,7 @@ def test_how_to_get_says_what_to_do(tmp_path):
     assert shipped.find("chan-f8k").how_to_get == "Lies here: zoo.load('chan-f8k')."
     published = registry.find("scan-f30k").how_to_get
     assert "org/scan-f30k" in published
-    assert "Download its files into a folder" in published
+    assert "zoo.load('scan-f30k')" in published
     assert registry.find("scan-f30k.bert").how_to_get == (
         "No weights are published. Choose another model (`zoo list` shows them)."
     )

@@ -46,12 +46,6 @@ def test_a_path_needs_its_prefix():
         zoo.load("runs/model")
 
 
-def test_the_hub_is_refused_with_a_way_around():
-    """Until it can be fetched from."""
-    with pytest.raises(WeightsError, match=r"Download the repository's files .*local-dir:FOLDER"):
-        zoo.load("hf-hub:org/chan-coco@main")
-
-
 def test_random_weights_build_an_unpublished_model():
     """In the paper's sizes, with a borrowed vocabulary."""
     model = zoo.load("chan-f30k", weights="random")
@@ -68,7 +62,7 @@ def text_files(tmp_path, monkeypatch):
     for folder in (tmp_path, tmp_path / "bundled"):
         (folder / "vocab.json").write_text(tiny_files()["vocab.json"])
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "a", "dog"]))
-    monkeypatch.setattr("zoo.loading._bundled", lambda _card: tmp_path / "bundled")
+    monkeypatch.setattr("zoo.pulling._bundled", lambda _card: tmp_path / "bundled")
     return tmp_path
 
 

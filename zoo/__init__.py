@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from .loading import info, list_models, load
     from .model import MatchingModel
+    from .pulling import pull
 
 
 # Each public name and the module that it lives in, imported when it is first used.
@@ -54,6 +55,7 @@ _HOME = {
     "list_models": "loading",
     "load": "loading",
     "open_dataset": "data.dataset",
+    "pull": "pulling",
 }
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "list_models",
     "load",
     "open_dataset",
+    "pull",
 ]
 
 

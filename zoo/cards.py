@@ -99,10 +99,7 @@ class Card:
         if self.folder is not None:
             return self._how_to_get_bundled(self.folder)
         if self.weights is not None:
-            return (
-                f"Its weights are at {self.weights.repo}, which this version cannot fetch from. "
-                'Download its files into a folder and use zoo.load("local-dir:FOLDER").'
-            )
+            return f"Its weights are on the Hub at {self.weights.repo}: zoo.load({self.name!r})."
         ways = [f"train it (zoo train {self.recipe} --data PATH)"] if self.recipe else []
         if self.parts is not None:
             ways += [

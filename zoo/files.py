@@ -5,9 +5,36 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import DataError
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a file must be: its size in bytes, and the digest of its content.
+
+    digest: the SHA-256 (64 hexadecimal digits), or git's name for the content (40 of them)
+    """
+
+    size: int
+    digest: str
+
+    def fault(self, path: Path) -> str | None:
+        """What is wrong with the file there, in words; None for the very file."""
+        try:
+            size = path.stat().st_size
+            if size != self.size:
+                return f"has {size:,} bytes in place of {self.size:,}"
+            found = sha256(path) if len(self.digest) == 64 else git_blob(path)
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        if found != self.digest:
+            return f"has the content {found[:12]}... in place of {self.digest[:12]}..."
+        return None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -56,6 +83,15 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_blob(path: Path) -> str:
+    """Git's name for a file's content, as 40 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size)
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _umask() -> int:

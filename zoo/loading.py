@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cards import Card
-from .errors import InputError, WeightsError
+from .errors import WeightsError
 from .plugins import discover
+from .pulling import HUB, LOCAL, pull, registered
 
 if TYPE_CHECKING:
     import torch
 
     from .model import MatchingModel
 
-LOCAL, HUB = "local-dir:", "hf-hub:"
 VOCABULARY_OF = "chan-f8k"  # random weights of an unpublished model borrow its vocabulary
 
 
@@ -26,43 +26,31 @@ def load(
     weights: str | Path | None = None,
     files: str | Path | None = None,
     device: torch.device | str = "cpu",
+    offline: bool | None = None,
 ) -> MatchingModel:
     """Build a model by name, with its trained weights, ready to encode and score.
 
-    `name` is a registry name, "local-dir:PATH" or "hf-hub:ORG/REPO[@REVISION]". `weights` is
-    "random", or the path of a safetensors file to use in place of the model's own. `files` is a
-    folder with the vocabulary or tokenizer that goes with them. By default it is the model's own
-    folder, where it has one; else the folder that the weights lie in; and for random weights the
-    vocabulary of the bundled chan-f8k, or an error that says which files the model needs.
+    `name` is a registry name, "local-dir:PATH" or "hf-hub:ORG/REPO[@REVISION]"; what lies on the
+    Hub is fetched and checked as `pull` does, with `offline` as there. `weights` is "random", or
+    the path of a safetensors file to use in place of the model's own. `files` is a folder with the
+    vocabulary or tokenizer that goes with them. By default it is the model's own folder, where it
+    has one; else the folder that the weights lie in; and for random weights the vocabulary of the
+    bundled chan-f8k, or an error that says which files the model needs.
 
     Raises `UnknownModelError` for an unknown name, `WeightsError` when there are no weights or
     they do not fit, `PluginError` when the plugin that supplies the method cannot be used.
 
     >>> model = zoo.load("chan-f8k")                                    # doctest: +SKIP
     """
-    if not isinstance(name, str):
-        raise InputError(
-            f"{name!r} is a {type(name).__name__}, and a model is loaded by its name. "
-            f'For a folder write "{LOCAL}PATH"; zoo.list_models() has the names.'
-        )
-    if name.startswith(HUB):
-        raise WeightsError(
-            f"{name} names a repository on the Hub, which this version cannot fetch from. "
-            f"Download the repository's files into a folder and load {LOCAL}FOLDER."
-        )
-    if name.startswith(LOCAL):
-        return _from_folder(name.removeprefix(LOCAL), weights, files, device)
-    if any(mark in name for mark in "/\\:"):
-        raise InputError(
-            f"{name!r} is neither a registry name nor does it begin with a known prefix. "
-            f"Write {LOCAL}PATH for a folder, or {HUB}ORG/REPO for the Hub."
-        )
-    card = info(name)
-    if card.folder is not None:
-        return _from_folder(_bundled(card), weights, files, device)
-    if weights is None:
-        raise WeightsError(f"{card.name} is {card.status}. {card.how_to_get}")
-    return _from_card(card, weights, files, device)
+    from .saving import WEIGHTS
+    from .weights import load_folder
+
+    if weights is not None and not str(name).startswith((LOCAL, HUB)):
+        card = registered(name)
+        if card.folder is None and card.weights is None:
+            return _from_card(card, weights, files, device)
+    folder = pull(name, offline=offline, without=None if weights is None else WEIGHTS)
+    return load_folder(folder, weights=weights, files=files, device=device)
 
 
 def info(name: str) -> Card:
@@ -90,29 +78,6 @@ def list_models(pattern: str | Sequence[str] = "*", *, status: str | None = None
         for card in discover().registry.cards()
         if any(fnmatchcase(card.name, one) for one in patterns) and status in (None, card.status)
     )
-
-
-def _bundled(card: Card) -> Path:
-    folder = card.folder
-    if folder is None or not card.is_here:
-        raise WeightsError(f"{card.name} is {card.status_here}. {card.how_to_get}")
-    if not (folder / "config.json").is_file():
-        raise WeightsError(
-            f"The bundled weights of {card.name} are missing from {folder}. "
-            "Reinstall the package, or take the folder from its source."
-        )
-    return folder
-
-
-def _from_folder(
-    folder: str | Path,
-    weights: str | Path | None,
-    files: str | Path | None,
-    device: torch.device | str,
-) -> MatchingModel:
-    from .weights import load_folder
-
-    return load_folder(folder, weights=weights, files=files, device=device)
 
 
 def _from_card(
@@ -146,4 +111,4 @@ def _text_files(card: Card, weights: str | Path) -> Path:
             f"{card.name} needs {' and '.join(card.files)}, which no package brings. "
             f"Give the folder that it lies in: {card.random_start}."
         )
-    return _bundled(info(VOCABULARY_OF))
+    return pull(VOCABULARY_OF)

@@ -26,20 +26,13 @@ def model_name(given: str) -> str:
 
 
 def model_folder(given: str) -> Path:
-    """The folder that holds a model's files, for a name from the registry or a path.
+    """The folder that holds a model's files, for a name from the registry, the Hub's or a path.
 
-    Raises `WeightsError` for a registered model without one.
+    What lies on the Hub is fetched. Raises `WeightsError` for a registered model without weights.
     """
-    from ..errors import WeightsError
-    from ..loading import info
+    from ..pulling import pull
 
-    name = model_name(given)
-    if name.startswith("local-dir:"):
-        return Path(name.removeprefix("local-dir:"))
-    card = info(name)
-    if card.folder is None or not card.is_here:
-        raise WeightsError(f"{card.name} is {card.status_here}. {card.how_to_get}")
-    return card.folder
+    return pull(model_name(given))
 
 
 def load_model(given: str, device: str = "cpu") -> MatchingModel:

@@ -20,12 +20,12 @@ from ..device import usable_device
 from ..errors import InputError, ZooError
 from ..evaluation import evaluate
 from ..files import sha256
+from ..lock import BusyError, held
 from ..saving import WEIGHTS
 from ..spelling import nearest
 from ..version import __version__
 from ..weights import load_folder
 from .ablation_record import AblationRecord
-from .lock import BusyError, held
 from .overrides import parse
 from .recipe import read_recipe
 from .run_folder import RunFolder, now, this_command

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import write_atomically
-from .lock import held
+from ..lock import held
 
 SAME = ("row", "seed", "dataset", "split")
 """A new measurement replaces the one that has these in common."""

@@ -20,10 +20,10 @@ import torch
 from ..data.dataset import Dataset
 from ..errors import DataError, InputError
 from ..files import sha256, write_atomically
+from ..lock import held
 from ..saving import WEIGHTS
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
-from .lock import held
 from .overrides import differences, flatten
 from .recipe import Recipe
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import DataError
+from .errors import DataError
 
 
 class BusyError(DataError):
@@ -31,7 +31,7 @@ def held(lock: Path, busy: str = "", *, wait: bool = False) -> Iterator[None]:
             raise BusyError(busy) from error
         except OSError as error:
             raise DataError(
-                f"{lock} cannot be locked ({error.strerror}). Choose a --work-dir on a file system "
+                f"{lock} cannot be locked ({error.strerror}). Choose a folder on a file system "
                 "that has locks, such as a local disk."
             ) from error
         yield

@@ -1,0 +1,296 @@
+"""The Hugging Face Hub: what a repository holds, its files, and one commit to it.
+
+The client's own download checks no content and begins anew when it was interrupted, so only its
+session is used for that. Nothing here judges what came: `zoo.snapshots` does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from .errors import InputError
+from .files import Pin
+from .refusals import Asked, HubError
+from .version import __version__
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+T = TypeVar("T")
+Advance = Callable[[str, int, int], None]
+"""Told of progress: of what, how much has come since, how much there is in all."""
+
+SILENCE = 30.0  # seconds without a byte, after which the Hub is given up
+STALL = 10.0  # seconds without a byte, after which a download is asked for once more
+WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
+TRICKLE = 1024  # bytes; less in STALL seconds is a stall
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of a repository at a commit, and what each of them must be."""
+
+    repo: str
+    commit: str
+    files: Mapping[str, Pin]
+
+
+class WrongLengthError(HubError):
+    """The Hub has a file of another length than it should have; `fault` says of which."""
+
+    def __init__(self, name: str, repo: str, fault: str) -> None:
+        super().__init__(
+            f"The Hub's {name} of {repo} {fault}. Nothing of it is used: ask those who publish it."
+        )
+        self.fault = fault
+
+
+def endpoint() -> str:
+    """The address of the Hub: ZOO_HUB_ENDPOINT, or HF_ENDPOINT, or the public one."""
+    given = os.environ.get("ZOO_HUB_ENDPOINT") or os.environ.get("HF_ENDPOINT")
+    return (given or "https://huggingface.co").rstrip("/")
+
+
+def is_offline(offline: bool | None = None) -> bool:
+    """What `offline` says, and if it says nothing, whether HF_HUB_OFFLINE is set."""
+    if offline is not None:
+        return offline
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def look_up(repo: str, revision: str = "main") -> Snapshot:
+    """The commit of a branch, a tag or a commit's name, and the files in it, with one request.
+
+    Raises `HubError`.
+    """
+    asked = _asked(repo, f"revision {revision}")
+
+    def ask(seconds: float) -> Any:
+        return _client().model_info(repo, revision=revision, files_metadata=True, timeout=seconds)
+
+    try:
+        told = _patiently(asked, ask)
+        files = {one.rfilename: _pin(one) for one in told.siblings or ()}
+        if not COMMIT.fullmatch(told.sha):
+            raise ValueError(told.sha)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise HubError(
+            f"{asked.hub} does not describe {repo} as a Hub does. Check ZOO_HUB_ENDPOINT and "
+            "HF_ENDPOINT, and that no page of your network stands in between."
+        ) from error
+    return Snapshot(repo, told.sha, files)
+
+
+def download(snapshot: Snapshot, name: str, part: Path, advance: Advance = lambda *_: None) -> None:
+    """Bring what `part` lacks of a file, from where it ends, and no byte more than there should be.
+
+    The caller checks the whole. Raises `HubError` when the Hub refuses, or no byte came for 30 s;
+    `WrongLengthError` when its file has another length; `OSError` when `part` cannot be written.
+    """
+    wanted = snapshot.files[name]
+    if _size(part) > wanted.size:
+        part.unlink()
+    advance(name, _size(part), wanted.size)
+
+    def ask(seconds: float) -> None:
+        if _size(part) < wanted.size or not part.exists():
+            _continue(asked, snapshot, name, part, min(seconds, STALL), advance)
+
+    asked = _asked(snapshot.repo, name)
+    _patiently(asked, ask, lambda: _size(part))
+
+
+def make_repository(repo: str, *, private: bool) -> None:
+    """Make a repository unless it is there. Raises `HubError`."""
+    with _told(_asked(repo, "the making")):
+        _client().create_repo(repo, private=private, exist_ok=True)
+
+
+def commit(
+    repo: str, files: Mapping[str, bytes | Path], message: str, *, parent: str | None = None
+) -> str:
+    """Put files into one commit on the main branch: all of them or none. The commit's name.
+
+    Raises `HubError`, with status 412 when `parent` is no longer the newest commit.
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    with _told(_asked(repo, "a new commit")):
+        made = _client().create_commit(
+            repo,
+            [
+                CommitOperationAdd(name, str(data) if isinstance(data, Path) else data)
+                for name, data in files.items()
+            ],
+            commit_message=message,
+            parent_commit=parent,
+        )
+    return str(made.oid)
+
+
+def tag(repo: str, commit: str, name: str) -> None:
+    """Name a commit. Raises `HubError`, with status 409 when the tag is there already."""
+    with _told(_asked(repo, f"tag {name}")):
+        _client().create_tag(repo, tag=name, revision=commit)
+
+
+def _client() -> HfApi:
+    from huggingface_hub import HfApi
+
+    return HfApi(
+        endpoint(), token=_token() or False, library_name="itm-zoo", library_version=__version__
+    )
+
+
+def _headers() -> dict[str, str]:
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    headers: dict[str, str] = build_hf_headers(library_name="itm-zoo", library_version=__version__)
+    return headers
+
+
+def _token() -> str | None:
+    """The user's token. One that no request can carry is refused here, where nobody repeats it."""
+    token = _headers().get("authorization", "").removeprefix("Bearer ")
+    if not re.fullmatch(r"[!-~]*", token):
+        raise InputError(
+            "Your token for the Hub has blanks, line breaks or other marks that no token has. "
+            "Set HF_TOKEN anew, or log in again: hf auth login."
+        )
+    return token or None
+
+
+def _asked(repo: str, what: str) -> Asked:
+    address = urlsplit(endpoint())
+    host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
+    return Asked(repo, host, _token() is not None, what)
+
+
+def _pin(sibling: Any) -> Pin:
+    digest = sibling.blob_id if sibling.lfs is None else sibling.lfs.sha256
+    return Pin(size=int(sibling.size), digest=str(digest))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _patiently(
+    asked: Asked, ask: Callable[[float], T], progress: Callable[[], int] = lambda: 0
+) -> T:
+    """Ask again after passing failures, for as long as something comes now and then."""
+    waits, known, until = iter(WAITS), progress(), time.monotonic() + SILENCE
+    while True:
+        try:
+            with _told(asked):
+                return ask(max(until - time.monotonic(), 0.1))
+        except HubError as error:
+            if progress() >= known + TRICKLE:
+                waits, known, until = iter(WAITS), progress(), time.monotonic() + SILENCE - STALL
+            wait = max(next(waits, SILENCE), error.wait or 0.0)
+            if not error.passing or time.monotonic() + wait > until:
+                raise
+            time.sleep(wait)
+
+
+@contextmanager
+def _told(asked: Asked) -> Iterator[None]:
+    """The client's errors in our words. Theirs may repeat signed addresses, so ours do not."""
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        HfHubHTTPError,
+        HTTPError,  # httpx's or httpx2's, as the client has it
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        raise _refused(asked, error.response) from error
+    except OfflineModeIsEnabled as error:
+        raise HubError(
+            f"HF_HUB_OFFLINE was set when the Hub's client was loaded, so {asked.repo} cannot be "
+            "fetched. Unset it and start again."
+        ) from error
+    except HTTPError as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        silent = "TimeoutException" in kinds
+        raise asked.unreachable("it is silent" if silent else str(error)) from error
+
+
+def _refused(asked: Asked, response: Any) -> HubError:
+    headers = response.headers
+    wait = headers.get("Retry-After", "")
+    if not wait.isdigit():  # the Hub's own way to say when the next request is welcome
+        found = re.search(r"\bt=(\d+)", headers.get("RateLimit", ""))
+        wait = found[1] if found and response.status_code == 429 else ""
+    code = headers.get("X-Error-Code")
+    return asked.refused(response.status_code, code, float(wait) if wait else None)
+
+
+def _continue(
+    asked: Asked, snapshot: Snapshot, name: str, part: Path, silence: float, advance: Advance
+) -> None:
+    """One request for what is missing, written as it comes."""
+    from huggingface_hub import get_session, hf_hub_url
+
+    start, wanted = _size(part), snapshot.files[name].size
+    url = hf_hub_url(snapshot.repo, name, revision=snapshot.commit, endpoint=endpoint())
+    headers = _headers() | {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with get_session().stream("GET", url, headers=headers, timeout=silence) as response:
+        if response.status_code == 416:
+            part.unlink()
+            raise HubError(f"{asked.what} begins anew", passing=True)
+        if response.status_code >= 400:
+            raise _refused(asked, response)
+        if response.status_code != 206:  # a server without ranges sends the whole
+            advance(name, -start, wanted)
+            start = 0
+        _check_length(asked, response, start, wanted)
+        with part.open("ab" if start else "wb") as file:
+            for piece in _lively(asked, response.iter_bytes(), silence):
+                file.write(piece)
+                advance(name, len(piece), wanted)
+                if file.tell() > wanted:
+                    raise _wrong_length(asked, file.tell(), wanted)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _lively(asked: Asked, pieces: Iterator[bytes], silence: float) -> Iterator[bytes]:
+    """The pieces as they come; raises a passing `HubError` when they only trickle."""
+    came, since = 0, time.monotonic()
+    for piece in pieces:
+        yield piece
+        came += len(piece)
+        if time.monotonic() - since > silence:
+            if came < TRICKLE:
+                raise asked.unreachable(f"only {came} bytes came in {silence:.0f} s")
+            came, since = 0, time.monotonic()
+
+
+def _check_length(asked: Asked, response: Any, start: int, wanted: int) -> None:
+    told = response.headers.get("Content-Length", "")
+    total = start + int(told) if told.isdigit() else wanted
+    ranged = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if ranged and int(ranged[1]) != start:
+        raise asked.unreachable("it sent another part than it was asked for")
+    if total != wanted:
+        raise _wrong_length(asked, total, wanted)
+
+
+def _wrong_length(asked: Asked, found: int, wanted: int) -> WrongLengthError:
+    fault = f"has {found:,} bytes in place of {wanted:,}"
+    return WrongLengthError(asked.what, asked.repo, fault)
