@@ -172,6 +172,32 @@ def test_saved_scores_are_measured_under_any_protocol(model, dataset, tmp_path):
             assert (here.metrics, here.protocol) == (there.metrics, there.protocol)
 
 
+def test_a_streamed_evaluation_holds_no_matrix(model, dataset, tmp_path, monkeypatch):
+    """Images are encoded some at a time, and their scores are on disk before the next."""
+    monkeypatch.setattr("zoo.evaluation.HeldScores", None)
+    order = []
+    monkeypatch.setattr(SavedScores, "append", spy(SavedScores.append, order))
+
+    evaluate(
+        model,
+        dataset,
+        save_scores=tmp_path / "s",
+        advance=lambda what, *_: order.append(what),
+    )
+
+    assert order == ["captions", *["images", "score", "append"] * 3]
+
+
+def spy(method, seen):
+    """The method, which now also says that it was called."""
+
+    def spied(*arguments):
+        seen.append("append")
+        return method(*arguments)
+
+    return spied
+
+
 def test_an_interrupted_evaluation_scores_no_image_twice(model, dataset, tmp_path, monkeypatch):
     """It ends with the matrix of one that was not, and claims no times."""
     evaluate(model, dataset, save_scores=tmp_path / "whole")

@@ -112,9 +112,16 @@ def test_a_run_ends_in_a_model_that_loads(run, monkeypatch):
     assert results["metrics"] == measured.to_json()["metrics"]
     assert results["split"] == "dev"
     assert results["data_fingerprint"] == measured.data_fingerprint
-    assert results["seed"] == 7
+    assert (results["seed"], results["selection"]) == (7, "dev")
     assert results["zoo_version"] == zoo.__version__
     assert shlex.split(results["command"]) == record["command"] == command
+
+
+def test_a_run_that_measures_its_last_epoch_alone_chose_none(run, tmp_path):
+    """Its results say so."""
+    text = toy.RECIPE.replace("max_epochs=4", "max_epochs=2, val_interval=2")
+    (results,) = read_results(run(recipe=toy.write_recipe(tmp_path / "once", text)))
+    assert (results["epoch"], results["selection"]) == (2, "none: last epoch")
 
 
 def test_the_record_of_a_run_says_how_it_was_made(run):
