@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from hub_server import HubServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,3 +57,22 @@ def data_folder(tmp_path_factory) -> Path:
     from photo_models import write_data
 
     return write_data(tmp_path_factory.mktemp("data") / "six")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
+    """A Hub on loopback, an empty home of the zoo, nobody logged in, and little patience."""
+    import huggingface_hub.constants
+
+    from hub_server import HubServer
+
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr("zoo.hub.WAITS", (0.01, 0.02))
+    monkeypatch.setattr("zoo.hub.SILENCE", 2.0)
+    monkeypatch.setattr("zoo.hub.STALL", 0.5)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "zoo-home"))
+    with HubServer() as server:
+        monkeypatch.setenv("ZOO_HUB_ENDPOINT", server.url)
+        yield server

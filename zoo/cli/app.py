@@ -20,6 +20,7 @@ from . import (
     matching,
     measuring,
     pairing,
+    pulling,
     reporting,
     training,
 )
@@ -59,6 +60,8 @@ app.command("demo")(demonstration.demo)
 app.command("list")(catalogue.list_models)
 app.command("info")(catalogue.info)
 app.command("plugins")(catalogue.plugins)
+app.command("pull")(pulling.pull)
+app.add_typer(pulling.cache, name="cache")
 app.command("score")(matching.score)
 app.command("doctor")(diagnosis.doctor)
 app.command("extract")(extraction.extract)
