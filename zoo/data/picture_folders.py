@@ -72,13 +72,8 @@ def _folders(found: Found) -> list[Path]:
     return [folder for folder in (*named, *homes) if folder.is_dir()]
 
 
-def _without_images_folder(name: str) -> str:
-    first, _, rest = name.partition("/")
-    return rest if first in IMAGE_FOLDERS else name
-
-
 def _without_folders(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-FORMS: Sequence[Form] = (str, _without_images_folder, _without_folders)
+FORMS: Sequence[Form] = (str, _without_folders)
