@@ -30,15 +30,17 @@ def cells(maps: Tensor, side: int) -> tuple[Tensor, Tensor]:
 def as_map(tokens: Tensor, height: int, width: int, patch: int) -> Tensor:
     """Patch tokens (n, tokens, dim) of pictures of that size as a map (n, dim, rows, columns).
 
-    A hierarchical network merges patches, by two in each direction at a time. Special tokens
-    (class, registers) stand before the patches. Raises `InputError` where no size of patches fits.
+    Special tokens (class, registers) stand before the patches. A hierarchical network has none,
+    and merges patches by two in each direction at a time. Raises `InputError` where neither fits.
     """
-    while patch <= min(height, width):
-        rows, columns = height // patch, width // patch
-        special = tokens.shape[1] - rows * columns
-        if 0 <= special <= MOST_SPECIAL_TOKENS:
-            return tokens[:, special:].transpose(1, 2).reshape(len(tokens), -1, rows, columns)
-        patch *= 2
+    special = tokens.shape[1] - (height // patch) * (width // patch)
+    if not 0 <= special <= MOST_SPECIAL_TOKENS:
+        special = 0
+        while (height // patch) * (width // patch) > tokens.shape[1]:
+            patch *= 2
+    rows, columns = height // patch, width // patch
+    if special + rows * columns == tokens.shape[1]:
+        return tokens[:, special:].transpose(1, 2).reshape(len(tokens), -1, rows, columns)
     raise InputError(
         f"{tokens.shape[1]} tokens do not tile a picture of {width} x {height} pixels. "
         "Choose a backbone with square patches, or one that gives a feature map."
