@@ -47,15 +47,16 @@ class Request(NamedTuple):
 class Fault:
     """What goes wrong with the requests whose "METHOD /path" matches, so many times.
 
-    status, headers: the answer instead of the right one. Of a file's content: flip its last byte,
-    cut the connection after so many bytes, shorten it (and say so), pause (seconds) after each
-    piece of `piece` bytes. `before` is called first, whatever else is wrong.
+    status, headers, body: the answer instead of the right one. Of a file's content: flip its last
+    byte, cut the connection after so many bytes, shorten it (and say so), pause (seconds) after
+    each piece of `piece` bytes. `before` is called first, whatever else is wrong.
     """
 
     pattern: str
     times: float
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = b'{"error": "a fault"}'
     flip: bool = False
     cut: int | None = None
     shorten: int = 0
@@ -70,7 +71,10 @@ class HubServer:
     `token`: when it is set, writing and private repositories need it, and another is refused.
     `large_uploads`: whether large files are uploaded beside the commit (LFS), or inside it.
     `redirects`: whether contents of large files lie on another host, as on the real Hub.
+    `ranges`: whether a part of a file can be asked for.
     """
+
+    ranges = True
 
     def __init__(
         self, *, token: str | None = None, large_uploads: bool = True, redirects: bool = True
@@ -165,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.before:
             fault.before()
         if fault and fault.status:
-            return self._answer(fault.status, {"error": "a fault"}, fault.headers)
+            return self._answer(fault.status, fault.body, fault.headers)
         if self._refused():
             return None
         for method, pattern, answer in _ROUTES:
@@ -373,7 +377,8 @@ class _Handler(BaseHTTPRequestHandler):
         data = data[: len(data) - fault.shorten]
         if fault.flip:
             data = data[:-1] + bytes([data[-1] ^ 255])
-        wanted = re.match(r"bytes=(\d+)-$", self.headers.get("Range", ""))
+        asked = self.headers.get("Range", "") if self.hub.ranges else ""
+        wanted = re.match(r"bytes=(\d+)-$", asked)
         start = int(wanted[1]) if wanted else 0
         headers = {**headers, "Accept-Ranges": "bytes", "Content-Length": str(len(data) - start)}
         if wanted and start >= len(data):

@@ -126,16 +126,13 @@ def commit(
     """
     from huggingface_hub import CommitOperationAdd
 
-    with _told(_asked(repo, "a new commit")):
-        made = _client().create_commit(
-            repo,
-            [
-                CommitOperationAdd(name, str(data) if isinstance(data, Path) else data)
-                for name, data in files.items()
-            ],
-            commit_message=message,
-            parent_commit=parent,
-        )
+    asked = _asked(repo, "a new commit")
+    added = [
+        CommitOperationAdd(name, str(data) if isinstance(data, Path) else data)
+        for name, data in files.items()
+    ]
+    with _told(asked), _upload_told(asked):
+        made = _client().create_commit(repo, added, commit_message=message, parent_commit=parent)
     return str(made.oid)
 
 
@@ -226,6 +223,25 @@ def _told(asked: Asked) -> Iterator[None]:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         silent = "TimeoutException" in kinds
         raise asked.unreachable("it is silent" if silent else str(error)) from error
+
+
+@contextmanager
+def _upload_told(asked: Asked) -> Iterator[None]:
+    """Failed uploads, which the client tells in several ways, some with a cause that says why."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    try:
+        yield
+    except HTTPError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error.__cause__, HTTPError):
+            raise error.__cause__ from error
+        reason = re.sub(r"\?\S*", "", str(error))  # what follows signs an address
+        raise HubError(
+            f"The upload to {asked.repo} failed, and nothing was committed ({reason}). Try again; "
+            "where the Hub has no Xet store, set HF_HUB_DISABLE_XET=1 before."
+        ) from error
 
 
 def _refused(asked: Asked, response: Any) -> HubError:
