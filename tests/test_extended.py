@@ -68,10 +68,13 @@ class TestMetrics:
         assert match_places(np.zeros(6), [0, 4]).tolist() == [4, 5]
 
     def test_a_match_that_is_no_candidate_is_one_never_found(self):
-        """It is among the R: the best of rankings has half of two."""
-        found = retrieval_metrics(np.array([[1.0, 0.0]]), {5: [10, 99]}, {5: 0}, {10: 0, 11: 1})
+        """It is among the R: the best of rankings has half of two, and the second place counts."""
+        rows, columns = {5: 0}, {10: 0, 11: 1}
+        first = retrieval_metrics(np.array([[1.0, 0.0]]), {5: [10, 99]}, rows, columns)
+        second = retrieval_metrics(np.array([[0.0, 1.0]]), {5: [10, 99]}, rows, columns)
 
-        assert (found["r1"], found["rprecision"], found["map_at_r"]) == (100, 50, 50)
+        assert (first["r1"], first["rprecision"], first["map_at_r"]) == (100, 50, 50)
+        assert (second["r1"], second["rprecision"], second["map_at_r"]) == (0, 50, 25)
 
     def test_columns_that_are_no_candidates_are_not_ranked(self):
         """A caption beyond those that are known takes no place."""
@@ -95,7 +98,7 @@ class TestMetrics:
         """Each with its own matches, images against captions and back."""
         known = ExtendedCaptions(KNOWN, {"cxc": {"i2t": {70: [1]}, "t2i": {1: [70]}}})
         joined = Joined({70: 0, 80: 1}, {1: 1, 3: 0}, "by text")
-        scores = np.array([[0.9, 0.5], [0.7, 0.1]])  # caption 3 first for image 70
+        scores = np.array([[0.9, 0.5], [0.1, 0.3]])  # caption 3 first for image 70
 
         report = extended_report(scores, known, joined)["cxc"]
 
