@@ -125,6 +125,14 @@ class TestFailures:
         assert (near.kind, near.number, near.rank) == ("near", 1, 2)
         assert near.gap == pytest.approx(0.1)
 
+    def test_near_misses_begin_with_the_nearest(self):
+        """By the difference of scores, not by the rank: all three rank second."""
+        scores = np.array([[0.1, 0.4, 0.0], [0.0, 0.2, 0.3], [0.5, 0.0, 0.3]])
+        found = find_failures(scores, folded(scores, one_each(3)), "against", 1)
+        shown = [one for one in found if one.way == "i2t"]
+        assert [(one.kind, one.number) for one in shown] == [("worst", 0), ("near", 1)]
+        assert shown[1].gap == pytest.approx(0.1)
+
     def test_what_is_right_is_not_shown(self):
         """However many are asked for."""
         scores = np.eye(4)

@@ -95,24 +95,20 @@ def _choose(
 
 
 def _gaps(scores: Any, fold: Fold) -> dict[str, NDArray[Any]]:
-    """For each image and each text, its best candidate's score less its best match's.
-
-    A candidate is what does not belong to it; where everything does, the gap is minus infinity.
-    """
+    """For each image and each text, the first candidate's score less its best match's."""
     sizes = {"i2t": len(fold.rows), "t2i": len(fold.columns)}
     best = {way: np.full(size, -np.inf) for way, size in sizes.items()}
-    other = {way: np.full(size, -np.inf) for way, size in sizes.items()}
+    first = {way: np.full(size, -np.inf) for way, size in sizes.items()}
     pairs = fold.ranks.pairs
     for start in range(0, len(fold.rows), ROWS):
-        block = np.array(scores[fold.rows[start : start + ROWS]][:, fold.columns])
+        block = np.asarray(scores[fold.rows[start : start + ROWS]])[:, fold.columns]
         here = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < start + len(block))]
         matched = block[here[:, 0] - start, here[:, 1]]
         np.maximum.at(best["i2t"], here[:, 0], matched)
         np.maximum.at(best["t2i"], here[:, 1], matched)
-        block[here[:, 0] - start, here[:, 1]] = -np.inf
-        other["i2t"][start : start + len(block)] = block.max(axis=1)
-        np.maximum(other["t2i"], block.max(axis=0), out=other["t2i"])
-    return {way: other[way] - best[way] for way in WAYS}
+        first["i2t"][start : start + len(block)] = block.max(axis=1)
+        np.maximum(first["t2i"], block.max(axis=0), out=first["t2i"])
+    return {way: first[way] - best[way] for way in WAYS}
 
 
 def _failure(
