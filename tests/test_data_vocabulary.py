@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +120,29 @@ def test_a_pickled_vocabulary_is_read_without_its_program(tmp_path):
     content = pickled("vocab_of_vsepp", {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3, "a": 4})
     (tmp_path / "f8k_vocab.pkl").write_bytes(content)
     assert Vocabulary.open(tmp_path / "f8k_vocab.pkl").words == (*SPECIALS, "a")
+
+
+class Settings(dict):
+    """What a recipe says, and where it lies."""
+
+    path = Path("recipe.py")
+
+
+def test_a_recipe_may_name_a_vocabulary_of_any_layout(tmp_path):
+    """A new model gets it in SCAN's; word pieces of BERT stay as they are."""
+    pytest.importorskip("mmengine")
+    from zoo.training.building import _text_files
+
+    (tmp_path / "words.pkl").write_bytes(pickled("vocab_of_vsepp", {"<unk>": 0, "a": 1}))
+    (tmp_path / "words.json").write_text('["<unk>", "a"]')
+    (tmp_path / "words.lst").write_text("<unk>\na\n")
+    (tmp_path / "vocab.txt").write_text("[UNK]\na\n")
+    for name in ("words.pkl", "words.json", "words.lst"):
+        recipe = Settings(vocabulary={"file": str(tmp_path / name)}, initial_weights={})
+        files = _text_files(recipe, None, tmp_path)
+        assert Vocabulary.from_json(files["vocab.json"]).words == ("<unk>", "a")
+    recipe = Settings(vocabulary={"file": str(tmp_path / "vocab.txt")}, initial_weights={})
+    assert _text_files(recipe, None, tmp_path) == {"vocab.txt": "[UNK]\na\n"}
 
 
 class Touches:
