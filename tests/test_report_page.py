@@ -449,7 +449,8 @@ class TestCommands:
     def test_a_place_that_cannot_be_written_is_told_before_the_work(self, run, saved, tmp_path):
         """And not after it."""
         place = tmp_path / "none" / "x.html"
-        for command in (["report", saved.folder, "-o"], ["evaluate", "chan-f8k", "--report"]):
-            status, _, err = run(*command, place)
+        commands = {"--out": ["report", saved.folder], "--report": ["evaluate", "chan-f8k"]}
+        for option, command in commands.items():
+            status, _, err = run(*command, option, place)
             assert status == 1
-            assert "cannot be written" in err
+            assert f"Give {option} the path of a file in a folder that exists." in err
