@@ -10,7 +10,7 @@ import pytest
 import zoo
 import zoo.report.results
 from tiny import tiny_model
-from zoo import loading
+from zoo import loading, pulling
 from zoo.cards import read_registry
 from zoo.errors import WeightsError
 from zoo.plugins import discover
@@ -38,7 +38,8 @@ def home(tmp_path, monkeypatch):
     """The folder of a registry that has one bundled model, as a checkout or a package has it."""
     (tmp_path / "registry.yaml").write_text(REGISTRY)
     found = replace(discover(), registry=read_registry(tmp_path / "registry.yaml"))
-    monkeypatch.setattr(loading, "discover", lambda: found)
+    for module in (loading, pulling):
+        monkeypatch.setattr(module, "discover", lambda: found)
     return tmp_path
 
 

@@ -79,7 +79,7 @@ BROKEN = {
     ),
     "data without captions": (
         "evaluate {model} --data {data}/images",
-        r"images holds no data set that is known\. It must have test_caps\.txt",
+        r"images holds no data set that is known\. It must have SPLIT_caps\.txt",
     ),
     "split that is not there": (
         "evaluate {model} --data {data} --split dev",
@@ -103,7 +103,7 @@ BROKEN = {
     ),
     "damaged vocabulary": (
         "evaluate {broken}/damaged_vocabulary --data {data}",
-        r"The vocabulary is not JSON of the form .*\. Give a vocabulary in SCAN's layout\.",
+        r"The vocabulary of 0 words has none for unknown ones; it begins with \[\]\. Give one with <unk>",
     ),
     "no model folder": (
         "evaluate local-dir:{broken}/none --data {data}",
