@@ -307,3 +307,29 @@ def test_what_is_no_features_is_said(tmp_path):
     root = write_captions(tmp_path / "data")
     with pytest.raises(DataError, match="no feature store"):
         open_dataset(root, "test", features=root)
+
+
+def test_numbered_files_are_in_the_order_of_numbers(tmp_path):
+    """File 10 is that of the eleventh image, and not of the third."""
+    root = tmp_path / "data"
+    folder = root / "region_feats/test/part0"
+    folder.mkdir(parents=True)
+    (root / "test_ids.txt").write_text("".join(f"{image}\n" for image in range(50, 62)))
+    (root / "test_caps.txt").write_text("".join(f"caption {n}\n" for n in range(24)))
+    for number in range(12):
+        np.save(folder / f"{number}.npy", np.full((1, 8), number, np.float32))
+    read = open_dataset(root, "test").features.rows(range(12)).features
+    assert read[:, 0, 0].tolist() == list(range(12))
+
+
+def test_images_are_found_by_the_number_in_their_file(tmp_path):
+    """Karpathy's JSON names files, and bottom-up features COCO's numbers, which are ids."""
+    root = tmp_path / "data"
+    root.mkdir()
+    images = [
+        {"filename": Path(file).name, "split": "test", "sentences": [{"raw": "a caption"}]}
+        for file in FILES
+    ]
+    (root / "dataset_coco.json").write_text(json.dumps({"dataset": "coco", "images": images}))
+    write_form(root, "aoanet")
+    check(open_dataset(root, "test").features, "boxes")

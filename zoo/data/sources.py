@@ -101,19 +101,11 @@ def _bare(file: str) -> str:
     return splitext(file)[0]
 
 
-def _number(file: str) -> str:
-    """COCO's number: 42 of `COCO_val2014_000000000042.jpg` and of `000000000042.jpg`."""
-    stem = _bare(_name(file))
-    number = stem.rpartition("_")[2] if stem.startswith("COCO_") else stem
-    return number.lstrip("0") if number.isdigit() else file
-
-
 NAMES: tuple[Callable[[str], str], ...] = (
     str,
     _name,
     _bare,
     lambda file: _bare(_name(file)),
-    _number,
 )
 """What features may call an image, by its file: with its folders, alone, and without the ending."""
 
