@@ -42,7 +42,7 @@ def read_list(file: Path) -> list[Path]:
         raise InputError(
             f"{file} cannot be read as a list ({error}). Give a UTF-8 text file with a path a line."
         ) from error
-    paths = [Path(line.removesuffix("\r")) for line in lines if line.strip()]
+    paths = [Path(line) for line in lines if line.strip()]
     if not paths:
         raise InputError(f"{file} names no photographs. Write the path of one in each line.")
     return paths
