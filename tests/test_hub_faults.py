@@ -17,6 +17,7 @@ from zoo.errors import InputError, WeightsError
 from zoo.files import Pin
 from zoo.hub import Snapshot
 from zoo.refusals import HubError
+from zoo.snapshot_folders import folder_of
 
 BIG = "model.safetensors"
 FILES = {"config.json": b"{}", BIG: b"weights" * 10_000}
@@ -292,7 +293,7 @@ def test_a_random_sequence_of_faults_never_leaves_a_wrong_file(hub, snapshot):
             folder = snapshots.fetch(snapshot, verify=chance.random() < 0.5)
             (folder / chance.choice(list(FILES))).unlink()
         for name, data in FILES.items():
-            file = snapshots.folder_of("org/model", snapshot.commit) / name
+            file = folder_of("org/model", snapshot.commit) / name
             assert not file.exists() or file.read_bytes() == data
     hub.faults.clear()
     assert succeeds(snapshot)

@@ -16,6 +16,7 @@ from zoo import snapshots
 from zoo.errors import WeightsError
 from zoo.files import Pin
 from zoo.hub import Snapshot
+from zoo.snapshot_folders import folder_of
 
 BIG = "model.safetensors"
 FILES = {"config.json": b"{}", BIG: bytes(range(256)) * 1000, "vocab.json": b'["a"]'}
@@ -25,6 +26,7 @@ import os, sys
 import huggingface_hub
 from zoo.files import Pin
 from zoo.hub import Snapshot
+from zoo.snapshot_folders import folder_of
 from zoo.snapshots import fetch
 snapshot = {snapshot!r}
 """
@@ -53,7 +55,7 @@ def contents(folder):
 
 def place(snapshot):
     """Where it lies, or will lie."""
-    return snapshots.folder_of(snapshot.repo, snapshot.commit)
+    return folder_of(snapshot.repo, snapshot.commit)
 
 
 def parts(snapshot):

@@ -18,7 +18,7 @@ from tiny import FEATURES, tiny_model
 from zoo.cards import read_registry
 from zoo.errors import InputError, WeightsError
 from zoo.plugins import discover
-from zoo.snapshots import folder_of
+from zoo.snapshot_folders import folder_of
 
 REGISTRY = """schema_version: 1
 models:

@@ -19,19 +19,16 @@ from urllib.parse import urlsplit
 from .errors import InputError
 from .files import Pin
 from .refusals import Asked, HubError
+from .transfer import TRICKLE, Advance, size_of, take_in
 from .version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
-Advance = Callable[[str, int, int], None]
-"""Told of progress: of what, how much has come since, how much there is in all."""
-
 SILENCE = 30.0  # seconds without a byte, after which the Hub is given up
 STALL = 10.0  # seconds without a byte, after which a download is asked for once more
 WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
-TRICKLE = 1024  # bytes; less in STALL seconds is a stall
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -42,16 +39,6 @@ class Snapshot:
     repo: str
     commit: str
     files: Mapping[str, Pin]
-
-
-class WrongLengthError(HubError):
-    """The Hub has a file of another length than it should have; `fault` says of which."""
-
-    def __init__(self, name: str, repo: str, fault: str) -> None:
-        super().__init__(
-            f"The Hub's {name} of {repo} {fault}. Nothing of it is used: ask those who publish it."
-        )
-        self.fault = fault
 
 
 def endpoint() -> str:
@@ -83,8 +70,6 @@ def look_up(repo: str, revision: str = "main") -> Snapshot:
         if not COMMIT.fullmatch(told.sha):
             raise ValueError(told.sha)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
         raise HubError(
             f"{asked.hub} does not describe {repo} as a Hub does. Check ZOO_HUB_ENDPOINT and "
             "HF_ENDPOINT, and that no page of your network stands in between."
@@ -99,16 +84,16 @@ def download(snapshot: Snapshot, name: str, part: Path, advance: Advance = lambd
     `WrongLengthError` when its file has another length; `OSError` when `part` cannot be written.
     """
     wanted = snapshot.files[name]
-    if _size(part) > wanted.size:
+    if size_of(part) > wanted.size:
         part.unlink()
-    advance(name, _size(part), wanted.size)
+    advance(name, size_of(part), wanted.size)
 
     def ask(seconds: float) -> None:
-        if _size(part) < wanted.size or not part.exists():
+        if size_of(part) < wanted.size or not part.exists():
             _continue(asked, snapshot, name, part, min(seconds, STALL), advance)
 
     asked = _asked(snapshot.repo, name)
-    _patiently(asked, ask, lambda: _size(part))
+    _patiently(asked, ask, lambda: size_of(part))
 
 
 def make_repository(repo: str, *, private: bool) -> None:
@@ -177,10 +162,6 @@ def _asked(repo: str, what: str) -> Asked:
 def _pin(sibling: Any) -> Pin:
     digest = sibling.blob_id if sibling.lfs is None else sibling.lfs.sha256
     return Pin(size=int(sibling.size), digest=str(digest))
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _patiently(
@@ -260,53 +241,16 @@ def _continue(
     """One request for what is missing, written as it comes."""
     from huggingface_hub import get_session, hf_hub_url
 
-    start, wanted = _size(part), snapshot.files[name].size
+    start, wanted = size_of(part), snapshot.files[name].size
     url = hf_hub_url(snapshot.repo, name, revision=snapshot.commit, endpoint=endpoint())
     headers = _headers() | {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     with get_session().stream("GET", url, headers=headers, timeout=silence) as response:
-        if response.status_code == 416:
+        if response.status_code == 416:  # of a file that ends before; it is not this one
+            advance(name, -start, wanted)
             part.unlink()
             raise HubError(f"{asked.what} begins anew", passing=True)
         if response.status_code >= 400:
             raise _refused(asked, response)
-        if response.status_code != 206:  # a server without ranges sends the whole
-            advance(name, -start, wanted)
-            start = 0
-        _check_length(asked, response, start, wanted)
-        with part.open("ab" if start else "wb") as file:
-            for piece in _lively(asked, response.iter_bytes(), silence):
-                file.write(piece)
-                advance(name, len(piece), wanted)
-                if file.tell() > wanted:
-                    raise _wrong_length(asked, file.tell(), wanted)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _lively(asked: Asked, pieces: Iterator[bytes], silence: float) -> Iterator[bytes]:
-    """The pieces as they come; raises a passing `HubError` when they only trickle."""
-    came, since = 0, time.monotonic()
-    for piece in pieces:
-        yield piece
-        came += len(piece)
-        if time.monotonic() - since > silence:
-            if came < TRICKLE:
-                raise asked.unreachable(f"only {came} bytes came in {silence:.0f} s")
-            came, since = 0, time.monotonic()
-
-
-def _check_length(asked: Asked, response: Any, start: int, wanted: int) -> None:
-    told = response.headers.get("Content-Length", "")
-    total = start + int(told) if told.isdigit() else wanted
-    ranged = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if ranged and int(ranged[1]) != start:
-        raise asked.unreachable("it sent another part than it was asked for")
-    if total != wanted:
-        raise _wrong_length(asked, total, wanted)
-
-
-def _wrong_length(asked: Asked, found: int, wanted: int) -> WrongLengthError:
-    fault = f"has {found:,} bytes in place of {wanted:,}"
-    return WrongLengthError(asked.what, asked.repo, fault)
+        take_in(asked, response, part, wanted, silence, advance)

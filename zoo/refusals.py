@@ -29,6 +29,16 @@ class HubError(WeightsError):
         self.status, self.passing, self.wait = status, passing, wait
 
 
+class WrongLengthError(HubError):
+    """The Hub has a file of another length than it should have; `fault` says of which."""
+
+    def __init__(self, name: str, repo: str, fault: str) -> None:
+        super().__init__(
+            f"The Hub's {name} of {repo} {fault}. Nothing of it is used: ask those who publish it."
+        )
+        self.fault = fault
+
+
 @dataclass(frozen=True)
 class Asked:
     """What was asked: of which repository, at which Hub, with a token or without.

@@ -12,7 +12,7 @@ from .names import complete_model, model_name
 from .screen import note, show, show_json
 
 if TYPE_CHECKING:
-    from ..snapshots import Stored
+    from ..stored import Stored
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Which = Annotated[
@@ -55,7 +55,7 @@ def list_cache(as_json: AsJson = False) -> None:
     """List what was fetched, unfinished downloads included."""
     from ..home import home
     from ..report.tables import Table
-    from ..snapshots import stored
+    from ..stored import stored
 
     found = stored()
     if as_json:
@@ -79,7 +79,7 @@ def remove_cached(
     everything: Annotated[bool, typer.Option("--all", help="All that is here.")] = False,
 ) -> None:
     """Delete what was fetched."""
-    from ..snapshots import remove, remove_unfinished
+    from ..stored import remove, remove_unfinished
 
     if not which and not unfinished and not everything:
         raise InputError(
@@ -112,7 +112,7 @@ def verify_cached(which: Which = None, as_json: AsJson = False) -> None:
 
 def _chosen(which: Sequence[str] | None) -> list[Stored]:
     """The snapshots that are named, or all. Raises `InputError` for a name that none has."""
-    from ..snapshots import stored
+    from ..stored import stored
 
     found = stored()
     if not which:
