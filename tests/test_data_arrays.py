@@ -63,6 +63,16 @@ def test_reading_does_not_change_what_is_read(folder):
     assert torch.equal(source.rows([0]).boxes[0], torch.from_numpy(BOXES[0]))
 
 
+def test_boxes_and_sizes_belong_to_the_fingerprint(folder):
+    """Features alone, with boxes, with other boxes, with sizes: all are different data."""
+    np.save(folder / "dev_ims.npy", FEATURES)
+    prints = [open_dataset(folder, "dev").features.fingerprint]
+    for name, values in (("boxes", BOXES), ("boxes", BOXES + 1), ("img_sizes", SIZES)):
+        np.save(folder / f"dev_{name}.npy", values)
+        prints.append(open_dataset(folder, "dev").features.fingerprint)
+    assert len(set(prints)) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [

@@ -300,6 +300,9 @@ def test_features_change_their_fingerprint(tmp_path):
     assert first.fingerprint == second.fingerprint
     np.save(tmp_path / "b/some features/7.npy", FEATURES[1] + 1)
     assert open_named(tmp_path / "b/some features").fingerprint != first.fingerprint
+    boxed = open_named(write_form(tmp_path / "a", "aoanet")).fingerprint
+    np.save(tmp_path / "a/cocobu_box/7.npy", BOXES[1] + 1)
+    assert open_named(tmp_path / "a/cocobu_att").fingerprint != boxed
 
 
 def test_what_is_no_features_is_said(tmp_path):

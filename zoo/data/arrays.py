@@ -86,23 +86,25 @@ def open_array(path: Path, listing: Listing) -> ArrayFeatures:
     In the second form the rows of one image are equal. That is how they are told apart: by their
     number, and by comparing some rows, never by the name of the split. Boxes and sizes that lie
     beside the features, under one of their known names, are read in the same way. Nothing is read
-    whole; the fingerprint is of the shape and of 64 rows, since these files have many gigabytes.
+    whole; the fingerprint is of the shape, of 64 rows of features and of boxes, since these files have many
+    gigabytes, and of all sizes.
     Raises `DataError` when the rows fit the captions in neither form.
     """
     features = _column(path, listing, "features", 3)
     values = features.shard.arrays["values"]
     _check_difference(path, values, features.rows)
-    sample = np.linspace(0, len(values) - 1, SAMPLED).astype(np.int64)
-    content = f"{values.shape} {values.dtype}".encode() + values[sample].tobytes()
+    content = f"{values.shape} {values.dtype}".encode() + _sampled(values)
     columns = {"features": features}
     beside = find_side_files(path)
     if "boxes" in beside:
         columns["boxes"] = _column(beside["boxes"], listing, "boxes", 3)
         _check_boxes(beside["boxes"], columns["boxes"].shard, path, values.shape)
+        content += _sampled(columns["boxes"].shard.arrays["values"])
     sizes = None
     if "sizes" in beside:
         sizes = read_sizes(beside["sizes"])
         sizes = sizes[image_rows(beside["sizes"], len(sizes), listing, "sizes")]
+        content += sizes.tobytes()
     return ArrayFeatures(listing.image_ids, columns, sizes, hashlib.sha256(content).hexdigest())
 
 
@@ -164,6 +166,11 @@ def _check_boxes(path: Path, boxes: Shard, features_path: Path, features: tuple[
             f"{path} has boxes of the shape {found} an image, and {features_path.name} wants "
             f"{wanted}. Fetch both of one source, or move the boxes away."
         )
+
+
+def _sampled(values: NDArray[Any]) -> bytes:
+    rows = np.linspace(0, len(values) - 1, SAMPLED).astype(np.int64)
+    return values[rows].tobytes()
 
 
 def _sample(count: int) -> NDArray[np.int64]:

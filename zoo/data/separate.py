@@ -75,12 +75,14 @@ class SeparateFeatures(FeatureSource):
         """Every image that the reader has, under its own id.
 
         The fingerprint is of the ids, of how many bytes lie there for each image, and of the
-        features of 16 images.
+        features and boxes of 16 images.
         """
         source = cls(reader, reader.ids, np.arange(len(reader.ids)), "")
         digest = hashlib.sha256("\n".join(reader.ids).encode() + reader.lengths.tobytes())
         for number in np.unique(np.linspace(0, len(source) - 1, SAMPLED, dtype=np.int64)).tolist():
-            digest.update(np.ascontiguousarray(source._read(number).features).tobytes())
+            single = source._read(number)
+            digest.update(single.features.tobytes())
+            digest.update(b"" if single.boxes is None else single.boxes.tobytes())
         source.fingerprint = digest.hexdigest()
         return source
 
