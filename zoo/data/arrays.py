@@ -86,8 +86,8 @@ def open_array(path: Path, listing: Listing) -> ArrayFeatures:
     In the second form the rows of one image are equal. That is how they are told apart: by their
     number, and by comparing some rows, never by the name of the split. Boxes and sizes that lie
     beside the features, under one of their known names, are read in the same way. Nothing is read
-    whole; the fingerprint is of the shape, of 64 rows of features and of boxes, since these files have many
-    gigabytes, and of all sizes.
+    whole: of these many gigabytes, the fingerprint is of the shape, of 64 rows of features and of
+    boxes, and of all sizes.
     Raises `DataError` when the rows fit the captions in neither form.
     """
     features = _column(path, listing, "features", 3)
