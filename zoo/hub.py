@@ -55,26 +55,27 @@ def is_offline(offline: bool | None = None) -> bool:
 
 
 def look_up(repo: str, revision: str = "main") -> Snapshot:
-    """The commit of a branch, a tag or a commit's name, and the files in it, with one request.
+    """The commit of a branch, a tag or a commit's name, and the files at its root.
 
     Raises `HubError`.
     """
     asked = _asked(repo, f"revision {revision}")
-
-    def ask(seconds: float) -> Any:
-        return _client().model_info(repo, revision=revision, files_metadata=True, timeout=seconds)
-
     try:
-        told = _patiently(asked, ask)
-        files = {one.rfilename: _pin(one) for one in told.siblings or ()}
-        if not COMMIT.fullmatch(told.sha):
-            raise ValueError(told.sha)
+        told = _patiently(
+            asked, lambda seconds: _client().model_info(repo, revision=revision, timeout=seconds)
+        )
+        commit = str(told.sha)
+        if not COMMIT.fullmatch(commit):
+            raise ValueError(commit)
+        # Mirrors describe a repository without its files' sizes and digests, but pass on the tree.
+        tree = _patiently(asked, lambda seconds: _tree(asked, commit, seconds))
+        files = {one["path"]: _pin(one) for one in tree if one["type"] == "file"}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HubError(
             f"{asked.hub} does not describe {repo} as a Hub does. Check ZOO_HUB_ENDPOINT and "
             "HF_ENDPOINT, and that no page of your network stands in between."
         ) from error
-    return Snapshot(repo, told.sha, files)
+    return Snapshot(repo, commit, files)
 
 
 def download(snapshot: Snapshot, name: str, part: Path, advance: Advance = lambda *_: None) -> None:
@@ -159,9 +160,19 @@ def _asked(repo: str, what: str) -> Asked:
     return Asked(repo, host, _token() is not None, what)
 
 
-def _pin(sibling: Any) -> Pin:
-    digest = sibling.blob_id if sibling.lfs is None else sibling.lfs.sha256
-    return Pin(size=int(sibling.size), digest=str(digest))
+def _tree(asked: Asked, commit: str, seconds: float) -> list[dict[str, Any]]:
+    from huggingface_hub import get_session
+
+    url = f"{endpoint()}/api/models/{asked.repo}/tree/{commit}"
+    response = get_session().get(url, headers=_headers(), timeout=seconds)
+    if response.status_code >= 400:
+        raise _refused(asked, response)
+    return list(response.json())
+
+
+def _pin(entry: Mapping[str, Any]) -> Pin:
+    digest = entry["lfs"]["oid"] if entry.get("lfs") else entry["oid"]
+    return Pin(size=int(entry["size"]), digest=str(digest))
 
 
 def _patiently(
