@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from ..errors import InputError
 from .matching import Device
 from .names import complete_model, load_model, model_folder
 from .outputs import check_writable
+from .scored import Ties
 from .screen import note, progress, show
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from ..evaluation import Evaluation
     from ..model import MatchingModel
     from ..protocols import Protocol
-
-
-class Ties(StrEnum):
-    """The tie policies of `zoo.metrics`, where the command line can read them without torch."""
-
-    AGAINST = "against"
-    LEGACY = "legacy"
 
 
 def evaluate(

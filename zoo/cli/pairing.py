@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .matching import Device
-from .measuring import Ties
-from .scored import Data, Features, Folds, Places, ProtocolName, Split, names_of, scored
+from .scored import Data, Features, Folds, Places, ProtocolName, Split, Ties, names_of, scored
 from .screen import show, show_json
 
 if TYPE_CHECKING:

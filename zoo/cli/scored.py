@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,14 @@ from .screen import progress
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..scores import SavedScores
+
+
+class Ties(StrEnum):
+    """The tie policies of `zoo.metrics`, where the command line can read them without torch."""
+
+    AGAINST = "against"
+    LEGACY = "legacy"
+
 
 Places = Annotated[
     list[str],

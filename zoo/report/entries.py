@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 
 FIGURES = tuple(f"{way}_{at}" for way in WAYS for at in RECALLS)
 PROTOCOLS = {

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import DataError, InputError
 from .entries import COLUMNS, FIGURES, GROUPS, PROTOCOLS, Entry, read_entry
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 from .tables import Table
 
 

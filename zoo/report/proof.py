@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 
 ROUNDING = 0.04  # of six figures and their sum, each to two decimals
 HEX = r"[0-9a-f]{64}"
