@@ -88,6 +88,14 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub, snapshot):
     assert ranges(hub) == [None, "bytes=100000-", "bytes=200000-"]
 
 
+def test_a_connection_may_break_as_often_as_it_likes(hub, snapshot):
+    """As long as something comes each time, tries are not counted."""
+    hub.fault(BIG, cut=SIZE // 6)
+
+    assert contents(snapshots.fetch(snapshot)) == FILES
+    assert hub.contents_sent(BIG) == 7
+
+
 def test_the_next_call_goes_on_where_the_last_one_gave_up(hub, snapshot):
     """What came before is kept, and checked with the rest."""
     hub.fault(BIG, cut=100_000, times=1)
@@ -178,6 +186,22 @@ def test_a_left_over_part_that_is_wrong_costs_one_more_fetch(hub, snapshot):
     assert hub.contents_sent("vocab.json") == 1
 
 
+def test_no_more_is_written_than_there_should_be(hub, snapshot):
+    """Of a file whose length is not told, and which does not end."""
+    hub.fault(BIG, repeat=3)
+    sizes = []
+
+    def advance(name, _came, _total):
+        part = place(snapshot) / f".{name}.part"
+        sizes.append(part.stat().st_size if part.exists() else 0)
+
+    with pytest.raises(
+        WeightsError, match=rf"came twice and has \d\d\d,\d\d\d bytes in place of {SIZE:,}"
+    ):
+        snapshots.fetch(snapshot, advance=advance)
+    assert max(sizes) <= SIZE
+
+
 def test_a_server_without_ranges_sends_the_whole_again(hub, snapshot):
     """And what had come is not put before it."""
     hub.ranges = False
@@ -186,9 +210,11 @@ def test_a_server_without_ranges_sends_the_whole_again(hub, snapshot):
     assert contents(snapshots.fetch(snapshot)) == FILES
 
 
-def test_progress_adds_up_to_what_there_is(hub, snapshot):
-    """Whatever was cut off, wrong or fetched before."""
-    hub.ranges = False
+@pytest.mark.parametrize("ranges", [True, False])
+def test_progress_adds_up_to_what_there_is(hub, snapshot, ranges):
+    """Whatever was cut off, refused, wrong or fetched before."""
+    hub.ranges = ranges
+    hub.fault("/_files/", status=416, times=1)
     hub.fault(BIG, cut=100_000, times=1)
     hub.fault(BIG, flip=True, times=1)
     place(snapshot).mkdir(parents=True)
