@@ -384,7 +384,14 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
         ("test.json", ['[{"image": "a", "caption": "b"}, 3]'], "Record 2 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": "b"}, '], r"test\.json is not JSON"),
         ("captions_test.json", ['{"images": 3}'], "no captions as COCO's annotations"),
-        ("dataset_x.json", ['{"images": []}'], "lists no image of test"),
+        ("test.json", ['[{"image": null, "caption": "b"}]'], "Record 1 of .* has no image"),
+        ("test.json", ['[{"image": "a", "caption": [["b"]]}]'], "Record 1 of .* has no image"),
+        ("test.json", ['[{"image": "a", "caption": null}]'], "Record 1 of .* has no image"),
+        (
+            "captions_test.json",
+            ['{"images": [{"id": 1}], "annotations": [{"image_id": 1, "id": 2, "caption": null}]}'],
+            "no captions as COCO's annotations",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, name, rows, message):
@@ -427,6 +434,13 @@ def test_caption_ids_are_not_unpickled(tmp_path):
     with pytest.raises(DataError, match=r"coco_test_ids\.npy holds no list of caption ids"):
         zoo.open_dataset(folder, "test")
     assert not (tmp_path / "mark").exists()
+
+
+def test_a_split_that_karpathys_file_lacks_is_the_users_choice(tmp_path):
+    """The file is not damaged."""
+    lines(tmp_path / "dataset_x.json", ['{"images": []}'])
+    with pytest.raises(InputError, match="lists no image of test"):
+        zoo.open_dataset(tmp_path, "test")
 
 
 def test_records_without_a_caption_are_no_layout(tmp_path):

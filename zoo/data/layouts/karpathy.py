@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, InputError
 from .layout import Layout
 from .listing import Listing, image_id, one_line, pairs_of
 from .names import data_set_name
@@ -44,7 +44,7 @@ class Karpathy(Layout):
                 "Fetch the file again, or give caption and id files beside it."
             ) from error
         if not images:
-            raise DataError(f"{path} lists no image of {split}. Choose another split.")
+            raise InputError(f"{path} lists no image of {split}. Choose another split.")
         known = zip(names, numbers, strict=True)
         return Listing(
             data_set_name(name),
