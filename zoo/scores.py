@@ -127,14 +127,17 @@ class SavedScores:
     def scores(self) -> NDArray[np.float32]:
         """(images, captions), mapped from the disk: read some rows at a time.
 
-        Raises `DataError` when the file is not of the length that the index says.
+        Raises `DataError` when the file is not of the form and the length that the index says.
         """
         path = self.folder / SCORES
         rows, captions = self.index.rows_done, self.index.captions
-        start = len(_npy_header(self.index.shape, np.dtype("<f4")))
-        if not path.is_file() or path.stat().st_size < start + 4 * rows * captions:
+        header = _npy_header(self.index.shape, np.dtype("<f4"))
+        if not path.is_file() or path.stat().st_size < len(header) + 4 * rows * captions:
             raise _damaged(path, f"it is shorter than {rows:,} rows")
-        return np.memmap(path, "<f4", "r", start, (rows, captions))
+        with path.open("rb") as file:
+            if file.read(len(header)) != header:
+                raise _damaged(path, f"it is no float32 matrix of shape {self.index.shape}")
+        return np.memmap(path, "<f4", "r", len(header), (rows, captions))
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add the scores of the next images, (images, captions), and make them durable.
@@ -187,6 +190,8 @@ class SavedScores:
             ) from error
         except (ValueError, EOFError) as error:
             raise _damaged(folder / PAIRS, str(error)) from error
+        if pairs.dtype != np.int64 or pairs.shape[1:] != (2,):
+            raise _damaged(folder / PAIRS, f"it is {pairs.dtype} of shape {pairs.shape}")
         return cls(folder, index, pairs)
 
     @classmethod
