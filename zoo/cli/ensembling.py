@@ -25,7 +25,7 @@ def ensemble(
     context: typer.Context,
     places: Places,
     data: Data = None,
-    split: Split = "test",
+    split: Split = None,
     features: Features = None,
     weights: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="How much each counts; alike without.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def compare(
     places: Places,
     data: Data = None,
-    split: Split = "test",
+    split: Split = None,
     features: Features = None,
     samples: Annotated[int, typer.Option(min=1, help="How often images are drawn.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawing.")] = 0,
