@@ -130,8 +130,9 @@ def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def _is_sound(row: Mapping[str, Any]) -> bool:
-    return all(key in row for key in WANTED) and all(
-        isinstance(row["metrics"].get(figure), (int, float)) for figure in FIGURES
+    metrics = row["metrics"] if all(key in row for key in WANTED) else None
+    return isinstance(metrics, dict) and all(
+        isinstance(metrics.get(figure), (int, float)) for figure in FIGURES
     )
 
 
