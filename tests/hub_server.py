@@ -29,6 +29,7 @@ from hub_repositories import (
     sha256,
     sibling,
     tree_entry,
+    tree_folder,
 )
 
 PIECE = 64 << 10
@@ -281,7 +282,12 @@ class _Handler(BaseHTTPRequestHandler):
     def tree(self, name: str, revision: str) -> None:
         if found := self._found(name, revision):
             files = sorted(found[0].files(found[1]).items())
-            self._answer(200, [tree_entry(path, data) for path, data in files])
+            listed = [tree_entry(path, data) for path, data in files]
+            if self.query.get("recursive") != ["true"]:
+                folders = sorted({path.partition("/")[0] for path, _ in files if "/" in path})
+                listed = [one for one in listed if "/" not in one["path"]]
+                listed += [tree_folder(path) for path in folders]
+            self._answer(200, listed)
 
     def paths(self, name: str, revision: str) -> None:
         if found := self._found(name, revision):

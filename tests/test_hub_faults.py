@@ -48,6 +48,17 @@ REFUSALS = {
 }
 
 
+def test_the_hub_s_address_is_read_when_it_is_needed(monkeypatch):
+    """Ours before the client's own, which the client reads once and for all."""
+    for name in ("ZOO_HUB_ENDPOINT", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    assert client.endpoint() == "https://huggingface.co"
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
+    assert client.endpoint() == "https://mirror.example"
+    monkeypatch.setenv("ZOO_HUB_ENDPOINT", "https://own.example")
+    assert client.endpoint() == "https://own.example"
+
+
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("where", ["/api/models/", "/resolve/", "/_files/"])
 def test_each_refusal_has_its_words(hub, snapshot, status, where):
