@@ -249,6 +249,19 @@ def test_folders_may_be_splits(tmp_path):
     assert zoo.open_dataset(tmp_path, "test").captions == ("three",)
 
 
+def test_pictures_of_one_name_are_not_mixed_up(tmp_path):
+    """Without the folders that tell them apart, neither picture nor features are found."""
+    lines(tmp_path / "test.tsv", ["a/1.jpg\tone caption", "b/1.jpg\tanother caption"])
+    lines(tmp_path / "images/1.jpg", ["x"])
+    (tmp_path / "some features").mkdir()
+    np.save(tmp_path / "some features/1.npy", np.ones((2, 8), np.float32))
+    with pytest.raises(DataError, match="2 of 2 images have no features"):
+        zoo.open_dataset(tmp_path, "test")
+    (tmp_path / "some features/1.npy").unlink()
+    with pytest.raises(DataError, match="2 of 2 pictures are not there"):
+        zoo.open_dataset(tmp_path, "test")
+
+
 def test_what_is_hidden_or_closed_is_passed_by(tmp_path, monkeypatch):
     """Copies that a system makes under hidden names, and folders that may not be read."""
     LAYOUTS["tokens"](tmp_path, IMAGES)
@@ -379,6 +392,9 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
             "has 'two' as a caption of b, and 'one' under the same id",
         ),
         ("test.csv", ["image,caption"], "lists no caption"),
+        ("test.csv", ["caption,image", "a dog, running,1.jpg"], "Row 1 .* 3 cells and not 2"),
+        ("test.csv", ["image,caption", '1.jpg,"a dog', "2.jpg,a cat"], r"test\.csv .* quotes"),
+        ("test.csv", ["image,caption", '1.jpg,"a" dog', "2.jpg,a cat"], r"test\.csv .* quotes"),
         ("test.jsonl", ['{"image": "a", "caption": "b"}', "{"], "Line 2 of .* is not JSON"),
         ("test.jsonl", ['{"image": "a", "caption": "b"}', "{}"], "Record 2 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": "b"}, 3]'], "Record 2 of .* has no image"),

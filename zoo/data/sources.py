@@ -118,7 +118,7 @@ def select_images(source: FeatureSource, listing: Listing) -> FeatureSource:
     for name in NAMES if files else ():
         if name(files[0]) in known:
             names = [name(file) for file in files]
-            if known.issuperset(names):
+            if known.issuperset(names) and len(set(names)) == len(names):
                 return source.select(names)
     return source.select(listing.image_ids)
 
