@@ -381,6 +381,9 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
     assert zoo.open_dataset(tmp_path, "test").captions == captions
 
 
+KARPATHYS = '{"filename": "a", "split": "test", "sentences": [{"raw": "b"}]}'
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
@@ -400,6 +403,17 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
         ("test.json", ['[{"image": "a", "caption": "b"}, 3]'], "Record 2 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": "b"}, '], r"test\.json is not JSON"),
         ("captions_test.json", ['{"images": 3}'], "no captions as COCO's annotations"),
+        ("test_caps.txt", [], "0 captions and 0 ids in test"),
+        (
+            "dataset_x.json",
+            ['{"images": [{"filename": "a", "split": "test", "sentences": [{"raw": " "}]}]}'],
+            "has '' as a caption of a",
+        ),
+        (
+            "dataset_x.json",
+            [f'{{"images": [{", ".join(2 * [KARPATHYS])}]}}'],
+            "lists the image a more than once",
+        ),
         ("test.json", ['[{"image": null, "caption": "b"}]'], "Record 1 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": [["b"]]}]'], "Record 1 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": null}]'], "Record 1 of .* has no image"),
@@ -413,6 +427,7 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
 def test_damage_is_named(tmp_path, name, rows, message):
     """With the file, and the row where there are rows."""
     lines(tmp_path / name, rows)
+    lines(tmp_path / "test_ids.txt", [])
     with pytest.raises(DataError, match=message):
         zoo.open_dataset(tmp_path, "test")
 

@@ -133,7 +133,8 @@ def _checked(rows: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
     """The rows. Raises `DataError` where a quote swallows what follows it."""
     number = 0
     try:
-        for number, row in enumerate(rows, 1):
+        for row in rows:
+            number += 1
             yield row
     except csv.Error as error:
         raise DataError(
