@@ -245,6 +245,14 @@ def test_write_needs_a_file(run):
     assert "zoo results --write FILE" in err
 
 
+def test_a_document_is_renewed_or_compared_and_not_both(document, run):
+    """The one would make the other say nothing."""
+    before = document.read_text()
+    status, _, err = run("results", "--write", "--check", document)
+    assert (status, document.read_text()) == (1, before)
+    assert "Give one of the two" in err
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
 def test_the_documents_are_up_to_date(run, name):
     """Their tables say what the results.json files say."""
