@@ -13,7 +13,7 @@ import time
 import pytest
 
 from zoo import snapshots
-from zoo.errors import WeightsError
+from zoo.errors import DataError, WeightsError
 from zoo.files import Pin
 from zoo.hub import Snapshot
 from zoo.snapshot_folders import folder_of
@@ -280,6 +280,19 @@ def test_a_copied_cache_is_read_once_and_then_trusted(snapshot, monkeypatch):
 
     monkeypatch.setattr("zoo.files.sha256", None)
     assert snapshots.fetch(snapshot, offline=True) == folder
+
+
+def test_a_cache_that_cannot_be_written_is_read_each_time(snapshot, monkeypatch):
+    """One that an administrator filled, for example."""
+    folder = snapshots.fetch(snapshot)
+    (folder / ".checked.json").unlink()
+    monkeypatch.setattr("zoo.checked.write_atomically", _refuse)
+
+    assert snapshots.fetch(snapshot, offline=True) == folder
+
+
+def _refuse(path, _data):
+    raise DataError(f"{path} cannot be written")
 
 
 def test_a_disk_without_space_is_seen_before_anything_is_fetched(hub, snapshot, monkeypatch):

@@ -207,7 +207,7 @@ class TestCommands:
         _, out, _ = run("cache", "ls")
         assert "org/chan-toy" in out
         assert "whole" in out
-        assert "unfinished, 5,000 bytes of downloads" in out
+        assert "incomplete, 5,000 bytes of unfinished downloads" in out
         first, second = json.loads(run("cache", "ls", "--json")[1])
         assert (first["commit"], first["models"], first["whole"]) == (commit, ["chan-toy"], True)
         assert first["bytes"] == sum(map(len, files.values()))
@@ -250,13 +250,28 @@ class TestCommands:
     def test_unfinished_downloads_are_deleted_alone(self, run, commit, hub, files):
         """What is whole stays, and a download begins anew."""
         run("pull", "chan-toy")
+        place = folder_of("org/chan-toy", commit)
+        (place / ".vocab.json.part").write_bytes(b"of a repair that was killed")
         other = break_off(run, hub, files)
+        size = 27 + 5000 + len(files["config.json"])
+        assert [one["whole"] for one in json.loads(run("cache", "ls", "--json")[1])] == [
+            True,
+            False,
+        ]
 
-        assert run("cache", "rm", "--unfinished")[2] == "5,000 bytes are free again.\n"
-        assert folder_of("org/chan-toy", commit).is_dir()
+        assert run("cache", "rm", "--unfinished")[2] == f"{size:,} bytes are free again.\n"
+        (left,) = json.loads(run("cache", "ls", "--json")[1])
+        assert (left["folder"], left["whole"], left["unfinished_bytes"]) == (str(place), True, 0)
         hub.faults.clear()
         assert run("pull", other)[0] == 0
         assert all("range" not in one.headers for one in hub.requests[-3:])
+
+    def test_a_file_that_is_gone_is_named(self, run, commit):
+        """Though nothing was left unfinished."""
+        run("pull", "chan-toy")
+        (folder_of("org/chan-toy", commit) / "vocab.json").unlink()
+
+        assert "without vocab.json" in run("cache", "ls")[1]
 
     def test_nothing_is_deleted_by_mistake(self, run, commit):
         """No name, or an unknown one."""
