@@ -19,7 +19,7 @@ ROUNDING = 0.04  # of six figures and their sum, each to two decimals
 HEX = r"[0-9a-f]{64}"
 KIND = ("dataset", "split", "protocol", "row")
 TOLD = {
-    "command": r"zoo \w+ .+",
+    "command": r"zoo \w+ .+|\S+\.py( .*)?",  # of the command line, or a program that trains
     "date": r"\d{4}-\d{2}-\d{2}",
     "data_fingerprint": HEX,
     "model_sha256": HEX,
