@@ -154,6 +154,21 @@ def test_files_of_another_form_are_refused(tmp_path, matrix, file, change, messa
         np.asarray(SavedScores.open(tmp_path).scores)
 
 
+@pytest.mark.parametrize("file", ["scores.npy", "pairs.npy"])
+def test_a_number_that_was_changed_is_noticed(tmp_path, matrix, file):
+    """Whoever measures the scores again, or goes on with them, does so with those of the model."""
+    SavedScores.create(tmp_path / "s", index(), PAIRS).append(matrix)
+    place = tmp_path / "s" / file
+    content = bytearray(place.read_bytes())
+    content[-8] ^= 1
+    place.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"scores or pairs were changed.*Delete the folder"):
+        SavedScores.open(tmp_path / "s")
+    with pytest.raises(DataError, match="scores or pairs were changed"):
+        SavedScores.create(tmp_path / "s", index(), PAIRS)
+
+
 def test_rows_that_do_not_fit_are_refused(tmp_path, matrix):
     """Too many, or of another number of captions."""
     saved = SavedScores.create(tmp_path / "s", index(), PAIRS)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import DataError, InputError
-from .files import write_atomically
+from .files import sha256, write_atomically
 
 INDEX, SCORES, PAIRS = "index.json", "scores.npy", "pairs.npy"
 IDENTITY = ("listing", "data_fingerprint", "model_fingerprint", "dtype", "code")
@@ -39,6 +39,7 @@ class ScoresIndex(BaseModel):
     code:              the version of the code that scored
     facts:             what else a record of the measurement tells: seed, device, ...
     rows_done:         how many images are scored with all captions
+    contents:          a fingerprint of the files with the scores and the pairs, once all is scored
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +58,7 @@ class ScoresIndex(BaseModel):
     code: str = ""
     facts: dict[str, Any] = {}
     rows_done: int = 0
+    contents: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,7 +83,10 @@ class SavedScores:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open a folder of scores. Raises `DataError` when it is incomplete or damaged."""
+        """Open a folder of scores, all of which are read once to compare their checksum.
+
+        Raises `DataError` when it is incomplete or damaged.
+        """
         saved = cls._read(Path(folder))
         if not saved.complete:
             raise DataError(
@@ -89,6 +94,7 @@ class SavedScores:
                 f"{len(saved.index.image_ids):,} images are scored. Give the command that makes it "
                 "once more; it goes on where it stopped."
             )
+        saved._compare()
         return saved
 
     @classmethod
@@ -164,13 +170,25 @@ class SavedScores:
                 "bytes are needed). Free some space and give the command once more; it goes on "
                 "where it stopped."
             ) from error
-        self.index = self.index.model_copy(update={"rows_done": done + len(rows)})
+        finished = self._digest() if done + len(rows) == total else ""
+        update = {"rows_done": done + len(rows), "contents": finished}
+        self.index = self.index.model_copy(update=update)
         self._write_index()
 
     def tell(self, facts: Mapping[str, Any]) -> None:
         """Keep what else a record of the measurement tells, beside what is known already."""
         self.index = self.index.model_copy(update={"facts": {**self.index.facts, **facts}})
         self._write_index()
+
+    def _compare(self) -> None:
+        """Raise `DataError` where the files are not those that were written."""
+        _ = self.scores  # it says more where the form is another
+        if self._digest() != self.index.contents:
+            raise _damaged(self.folder, "its scores or pairs were changed")
+
+    def _digest(self) -> str:
+        files = [sha256(self.folder / name) for name in (SCORES, PAIRS)]
+        return hashlib.sha256("".join(files).encode()).hexdigest()
 
     def _write_index(self) -> None:
         write_atomically(self.folder / INDEX, (self.index.model_dump_json() + "\n").encode())
@@ -205,6 +223,8 @@ class SavedScores:
                 f"{'is' if len(other) == 1 else 'are'} not the same. Give another folder, or "
                 "delete that one."
             )
+        if saved.complete:
+            saved._compare()
         return saved
 
 
