@@ -37,6 +37,13 @@ def succeeds(snapshot) -> bool:
     return all((folder / name).read_bytes() == data for name, data in FILES.items())
 
 
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """A second or two in the place of half a minute."""
+    monkeypatch.setattr(client, "SILENCE", 1.6)
+    monkeypatch.setattr(client, "STALL", 0.5)
+
+
 REFUSALS = {
     401: r"lets nobody at .* of org/model without a token .*hf auth login",
     403: r"may not have .* of org/model \(403\)\. Ask for access at http",
@@ -111,6 +118,7 @@ def test_what_is_absent_is_told_apart(snapshot):
         snapshots.fetch(more)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("where", ["/api/models/", "/_files/"])
 def test_a_hub_that_keeps_silent_is_given_up(hub, snapshot, where):
     """After the time that is allowed, and not much later."""
@@ -126,6 +134,7 @@ def test_a_hub_that_keeps_silent_is_given_up(hub, snapshot, where):
     assert succeeds(snapshot)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_download_that_stalls_is_asked_for_once_more(hub, snapshot):
     """It goes on from where it stalled."""
     hub.fault(BIG, piece=50_000, pause=client.STALL + 1, times=1)
@@ -137,6 +146,7 @@ def test_a_download_that_stalls_is_asked_for_once_more(hub, snapshot):
     ]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_trickle_is_as_good_as_silence(hub, snapshot):
     """Some bytes a second would last for days, and no read of them would time out."""
     hub.fault(BIG, piece=10, pause=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -167,6 +168,20 @@ def test_the_client_is_loaded_when_something_is_to_be_fetched():
     assert told.stdout.strip() == "False"
 
 
+@pytest.mark.usefixtures("commit")
+def test_a_bar_is_drawn_for_a_reader_and_not_for_a_log(monkeypatch, capsys):
+    """Each file has one, with its size and the speed."""
+    zoo.pull("chan-toy")
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setenv("ZOO_HOME", os.environ["ZOO_HOME"] + "-2")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    zoo.pull("chan-toy")
+    drawn = capsys.readouterr().err
+    assert all(word in drawn for word in ("model.safetensors", "vocab.json", "kB"))
+
+
 def break_off(run, hub, files) -> str:
     """Pull a model of which 5,000 bytes come; its name."""
     name = f"hf-hub:org/other@{hub.add('org/other', files)}"
@@ -217,11 +232,15 @@ class TestCommands:
         """What is wrong is named, and pulled anew."""
         run("pull", "chan-toy")
         assert run("cache", "verify")[:2] == (0, f"org/chan-toy@{commit[:12]}: as it was fetched\n")
-        (folder_of("org/chan-toy", commit) / "vocab.json").write_text("{}")
+        file = folder_of("org/chan-toy", commit) / "vocab.json"
+        facts = file.stat()
+        with file.open("r+b") as opened:
+            opened.write(b"[")
+        os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as if the disk forgot a bit
 
         status, out, err = run("cache", "verify", "chan-toy")
         assert status == 1
-        assert "vocab.json has 2 bytes in place of" in out
+        assert "vocab.json has the content" in out
         assert "zoo pull NAME --verify" in err
         (told,) = json.loads(run("cache", "verify", "--json")[1])
         assert list(told["faults"]) == ["vocab.json"]
