@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments
-from zoo.kernels import packing
+from zoo.kernels import hard_alignment as kernel_module
 from zoo.kernels.hard_alignment import hard_alignment
 from zoo.kernels.soft_alignment import Attention, soft_alignment
 from zoo.ops import l2_normalize
@@ -32,7 +32,7 @@ def soft(query: Tensor, codebook: Tensor) -> float:
 
 
 KERNELS = {
-    "hard": (hard, hard_alignment),
+    "hard": (hard, lambda queries, books: hard_alignment(queries, books).padded()),
     "soft": (
         soft,
         lambda queries, books: soft_alignment(queries, books, Attention(1 / TEMPERATURE)),
@@ -126,19 +126,22 @@ def test_hard_gradients_reach_the_best_entry_alone():
     queries = Fragments(torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool))
     entries = torch.tensor([[[0.6, 0.8], [0.8, 0.6], [-1.0, 0.0]]], requires_grad=True)
 
-    hard_alignment(queries, Fragments(entries, torch.ones(1, 3, dtype=torch.bool))).sum().backward()
+    codebooks = Fragments(entries, torch.ones(1, 3, dtype=torch.bool))
+    hard_alignment(queries, codebooks).values.sum().backward()
 
     assert_close(entries.grad, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]]))
 
 
 def test_small_blocks_change_no_code(monkeypatch):
-    """Memory is bounded by working through the queries in blocks; two queries at a time here."""
-    queries, codebooks = ragged([1, 5, 3], 6), ragged([4, 2], 4)
-    whole = hard_alignment(queries, codebooks)
+    """Memory is bounded by working in blocks; two items with two queries at a time here."""
+    queries, codebooks = ragged([1, 5, 3], 6), ragged([4, 2, 1], 4)
+    whole = hard_alignment(queries, codebooks).values
 
-    monkeypatch.setattr(packing, "CELLS", 2 * codebooks.mask.numel())
+    monkeypatch.setattr(kernel_module, "ROWS", 2 * codebooks.mask.shape[1])
+    monkeypatch.setattr(kernel_module, "COLUMNS", 2)
 
-    assert_close(hard_alignment(queries, codebooks), whole)
+    with torch.no_grad():
+        assert_close(hard_alignment(queries, codebooks).values, whole)
 
 
 def test_half_precision_is_aligned_in_float32(kernel):

@@ -29,3 +29,16 @@ def usable_device(device: torch.device | str) -> torch.device:
             f"The device {str(device)!r} cannot be used ({reason}). Give --device cpu "
             "(device='cpu' in Python), or cuda where torch finds one."
         ) from error
+
+
+def multiplies_bfloat16(device: torch.device | str) -> bool:
+    """Whether products of bfloat16 are sooner there than those of float32.
+
+    On a CPU it needs AVX512-BF16 or AMX, and oneDNN, which uses them.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tests = (f"_is_{instructions}_supported" for instructions in ("avx512_bf16", "amx_tile"))
+    able = any(getattr(torch.cpu, test, bool)() for test in tests)
+    return kind == "cpu" and able and bool(torch.backends.mkldnn.enabled)

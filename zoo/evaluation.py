@@ -14,10 +14,18 @@ from torch import Tensor
 
 from .bars import Advance
 from .device import device_words
+from .errors import InputError
 from .metrics import Ties
 from .protocols import Measured, Protocol, folds_of, measure
 from .scores import HeldScores, SavedScores
-from .split_scores import model_dtype, readable, score_in_blocks, scores_index
+from .split_scores import (
+    Precision,
+    model_dtype,
+    readable,
+    score_in_blocks,
+    scores_index,
+    usable_precision,
+)
 from .version import code_version
 
 if TYPE_CHECKING:
@@ -39,6 +47,7 @@ class Evaluation:
     seed:             of the training, likewise
     data_fingerprint: of ids, captions, their map and the pictures or features
     dtype:            that the model computed in; scores are float32
+    precision:        how pairs were scored: "exact" has the ranks of "float32" (`Precision`)
     code:             the version, and the commit where there is one, that scored
     seconds:          encoding and scoring, wall clock; None where an evaluation was interrupted
     scoring_seconds:  of that, scoring all pairs of encoded images and captions
@@ -58,6 +67,7 @@ class Evaluation:
     selection: str | None = None
     seed: int | None = None
     dtype: str = "float32"
+    precision: Precision = "float32"
     code: str = ""
     device: str = "cpu"
     torch_version: str = torch.__version__
@@ -85,12 +95,17 @@ def evaluate(
     *,
     protocol: Protocol | None = None,
     ties: Ties = "against",
+    precision: Precision | None = None,
     save_scores: str | Path | None = None,
     model_sha256: str = "",
     facts: Mapping[str, Any] | None = None,
     advance: Advance | None = None,
 ) -> Evaluation:
     """Measure R@K both ways on one split; without a protocol, all images against all captions.
+
+    `precision` is "exact", which has the ranks of float32 in less time where the method and the
+    machine allow it, or "float32". Scores that are saved are float32, since a file of them may be
+    averaged with others, and measured against other matches.
 
     With `save_scores`, the scores are written to that folder as they are made, and not kept in
     memory; an evaluation that was killed goes on from the images that are done, and
@@ -100,6 +115,11 @@ def evaluate(
 
     >>> evaluate(model, dataset, protocol=choose_protocol("coco-1k"))  # doctest: +SKIP
     """
+    if save_scores is not None and precision == "exact":
+        raise InputError(
+            "Scores that are saved are float32, and the precision that was given is exact. Leave "
+            "the precision out, or do not save the scores."
+        )
     dataset = readable(model, dataset)
     shape = len(dataset.image_ids), len(dataset.captions)
     folds_of(protocol or Protocol(), dataset.pairs, shape)  # errors come before the work
@@ -109,10 +129,10 @@ def evaluate(
         saved = SavedScores.create(save_scores, index, dataset.pairs)
         if not saved.complete:
             saved.tell(told)
-            saved.tell(_fill(saved, model, dataset, advance))
+            saved.tell(_fill(saved, model, dataset, "float32", advance))
         return evaluate_scores(saved, protocol=protocol, ties=ties)
     held = HeldScores(shape)
-    told |= _fill(held, model, dataset, advance)
+    told |= _fill(held, model, dataset, precision or "exact", advance)
     measured = measure(held.scores, dataset.pairs, protocol, ties, dataset=dataset.name)
     return _evaluation(dataset.name, dataset.split, dataset.fingerprint, measured, ties, told)
 
@@ -159,17 +179,21 @@ def _fill(
     scores: HeldScores | SavedScores,
     model: MatchingModel,
     dataset: Dataset,
+    precision: Precision,
     advance: Advance | None,
 ) -> dict[str, Any]:
     """Score what is not scored yet; the times are those of all images, or unknown."""
     whole, started, scoring = scores.rows_done == 0, time.monotonic(), 0.0
-    for rows, seconds in score_in_blocks(model, dataset, done=scores.rows_done, advance=advance):
+    for rows, seconds in score_in_blocks(
+        model, dataset, done=scores.rows_done, precision=precision, advance=advance
+    ):
         scores.append(rows)
         scoring += seconds
     return {
         "seconds": time.monotonic() - started if whole else None,
         "scoring_seconds": scoring if whole else None,
         "date": datetime.now(UTC).date().isoformat(),
+        "precision": usable_precision(model, precision),
     }
 
 

@@ -39,6 +39,18 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """Scores from rounded embeddings, and what is certain about them.
+
+    scores: (images, texts)
+    errors: (images, texts), how far from the score of `Aligner.forward` each may be
+    """
+
+    scores: Tensor
+    errors: Tensor
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Which images and texts of a training block belong together.
 
@@ -141,6 +153,19 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
         Entry (i, t) depends on image i and text t alone, so a caller may score all pairs
         block by block and get the same numbers.
         """
+
+    @property
+    def scans(self) -> bool:
+        """Whether it has `rounded` and `scan`."""
+        return False
+
+    def rounded(self, encoded: ImagesT | TextsT) -> Batch:
+        """Encoded items of either side as `scan` takes them."""
+        raise NotImplementedError
+
+    def scan(self, images: Any, texts: Any) -> Scan:
+        """As `forward`, of what `rounded` gave: less exact scores, much sooner, with a bound."""
+        raise NotImplementedError
 
     def word_regions(self, images: ImagesT, texts: TextsT) -> Tensor | None:
         """How strongly each word answers each region: (images, texts, words, regions), for figures.

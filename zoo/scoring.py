@@ -58,14 +58,15 @@ def score_rows(
     column = 0
     for text_block in texts:
         block = aligner(on_device, text_block.to(device)).scores.float()
-        _check_finite(block, first, column)
+        check_finite(block, first, column)
         scores[:, column : column + len(text_block)] = block
         column += len(text_block)
         if advance is not None:
             advance(block.numel())
 
 
-def _check_finite(block: Tensor, row: int, column: int) -> None:
+def check_finite(block: Tensor, row: int, column: int) -> None:
+    """Raise `InputError` for a score that is none; `row` and `column` are of the block's first."""
     if not block.isfinite().all():
         i, t = (~block.isfinite()).nonzero()[0].tolist()
         raise InputError(

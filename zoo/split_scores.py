@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,15 +15,24 @@ from torch import Tensor
 
 from .bars import Advance
 from .batch import Batch
+from .device import multiplies_bfloat16
 from .errors import DataError, InputError
+from .exact_scoring import ExactScorer
 from .scores import HeldScores, ScoresIndex, listing_fingerprint
-from .scoring import score_rows
+from .scoring import check_finite, score_rows
 from .version import code_version
 
 if TYPE_CHECKING:
     from .data.dataset import Dataset
     from .data.features import FeatureSource
     from .model import MatchingModel
+
+Precision = Literal["exact", "float32"]
+"""How pairs are scored.
+
+exact:   in bfloat16, and in float32 wherever that decides the rank of a match (`exact_scoring`)
+float32: all in float32
+"""
 
 
 def score_dataset(
@@ -37,30 +46,81 @@ def score_dataset(
 
 
 def score_in_blocks(
-    model: MatchingModel, dataset: Dataset, *, done: int = 0, advance: Advance | None = None
+    model: MatchingModel,
+    dataset: Dataset,
+    *,
+    done: int = 0,
+    precision: Precision = "float32",
+    advance: Advance | None = None,
 ) -> Iterator[tuple[NDArray[np.float32], float]]:
     """Scores of some images at a time, from number `done` on, with all captions.
 
     Each comes with the seconds that its scoring took, without encoding. All captions are encoded
-    and kept; of the images, one block at a time is. The images are read as `readable` says, with
-    its errors.
+    and kept; of the images, one block at a time is, but in "exact" scoring all are. The images are
+    read as `readable` says, with its errors.
     """
     dataset = readable(model, dataset)
     order, texts = encode_by_length(model, dataset.captions, advance=advance)
     report = _part(advance, "score", len(dataset.image_ids) * len(order))
     if report is not None and done:
         report(done * len(order))
-    for images in encode_image_blocks(model, dataset, done, advance=advance):
-        started = _now(model)
-        rows = torch.empty(len(images), len(order))
-        score_rows(
-            model.aligner, images, texts, rows, first=done, device=model.device, advance=report
-        )
-        seconds = _now(model) - started
+    exact = usable_precision(model, precision) == "exact"
+    images = encode_image_blocks(model, dataset, 0 if exact else done, advance=advance)
+    if exact:
+        by_image = dataset.pairs[np.argsort(dataset.pairs[:, 0], kind="stable")]
+        pairs = np.stack([by_image[:, 0], np.argsort(order)[by_image[:, 1]]], axis=1)
+        blocks = _exact_rows(model, list(images), texts, pairs, done, report)
+    else:
+        blocks = _plain_rows(model, images, texts, done, report)
+    for rows, seconds in blocks:
         restored = np.empty(rows.shape, np.float32)
         restored[:, order] = rows.numpy()
         yield restored, seconds
-        done += len(images)
+
+
+def usable_precision(model: MatchingModel, precision: Precision) -> Precision:
+    """What a choice comes to: "exact" needs a method that scans, and a machine."""
+    able = model.aligner.scans and multiplies_bfloat16(model.device)
+    return precision if able else "float32"
+
+
+def _plain_rows(
+    model: MatchingModel,
+    images: Iterable[Batch],
+    texts: Sequence[Batch],
+    first: int,
+    report: Callable[[int], None] | None,
+) -> Iterator[tuple[Tensor, float]]:
+    captions = sum(map(len, texts))
+    for block in images:
+        started = _now(model)
+        rows = torch.empty(len(block), captions)
+        score_rows(
+            model.aligner, block, texts, rows, first=first, device=model.device, advance=report
+        )
+        yield rows, _now(model) - started
+        first += len(block)
+
+
+def _exact_rows(
+    model: MatchingModel,
+    images: Sequence[Batch],
+    texts: Sequence[Batch],
+    pairs: NDArray[np.int64],
+    done: int,
+    report: Callable[[int], None] | None,
+) -> Iterator[tuple[Tensor, float]]:
+    """As `_plain_rows`; `images` are all of them, `pairs` rows of `images` and of `texts`."""
+    started = _now(model)
+    scorer = ExactScorer(model.aligner, images, texts, torch.from_numpy(pairs), model.device)
+    first = 0
+    for block in images:
+        if first >= done:
+            rows = scorer.rows(block, first, advance=report)
+            check_finite(rows, first, 0)
+            yield rows, _now(model) - started
+            started = _now(model)
+        first += len(block)
 
 
 def encode_image_blocks(

@@ -18,11 +18,15 @@ from torch import Tensor, nn
 
 from zoo.batch import Fragments, Regions
 from zoo.encoders.regions import ReadsRegions, unit_fragments
-from zoo.interfaces import Aligner, Similarity
-from zoo.kernels.hard_alignment import hard_alignment
+from zoo.interfaces import Aligner, Scan, Similarity
+from zoo.kernels.hard_alignment import hard_alignment, rounded_hard_alignment
+from zoo.kernels.packing import Codes
+from zoo.kernels.rounding import Rounded
 from zoo.kernels.soft_alignment import Attention, soft_alignment
-from zoo.ops import dot_products, masked_mean
+from zoo.ops import dot_products
 from zoo.options import check_choice, check_positive
+
+from .bounds import pooled_errors
 
 CONTEXTS = ("basic", "self_attention")
 
@@ -110,52 +114,67 @@ class HardAligner(Aligner[Fragments, Fragments]):
         self.temperature, self.coding_temperature = temperature, coding_temperature
 
     def forward(self, images: Fragments, texts: Fragments) -> Similarity:
-        codes, mask = CODINGS[self.coding](images, texts, self.coding_temperature)
-        return Similarity(POOLINGS[self.pooling](codes, mask, self.temperature))
+        codes = CODINGS[self.coding](images, texts, self.coding_temperature)
+        scores = codes.pool_in_double(lambda part: POOLINGS[self.pooling](part, self.temperature))
+        return Similarity(scores.T if self.coding in BY_TEXT else scores)
+
+    @property
+    def scans(self) -> bool:
+        return self.coding != "vsa"
+
+    def rounded(self, encoded: Fragments) -> Rounded:
+        return Rounded.of(encoded)
+
+    def scan(self, images: Rounded, texts: Rounded) -> Scan:
+        sides = (images, texts) if self.coding == "tha" else (texts, images)
+        codes, errors = rounded_hard_alignment(*sides)
+        scores = codes.pool(lambda part: POOLINGS[self.pooling](part, self.temperature))
+        bounds = pooled_errors(self.pooling, codes, errors, self.temperature)
+        return Scan(scores.T, bounds.T) if self.coding == "tha" else Scan(scores, bounds)
 
     def word_regions(self, images: Fragments, texts: Fragments) -> Tensor:
         return dot_products(images, texts)
 
 
-def visual_hard(images: Fragments, texts: Fragments, _: float) -> tuple[Tensor, Tensor]:
-    """Each word's best region: (images, texts, words), and the mask of real words."""
-    return hard_alignment(texts, images), texts.mask[None]
+def visual_hard(images: Fragments, texts: Fragments, _: float) -> Codes:
+    """Each word's best region: of every image, a code for each word."""
+    return hard_alignment(texts, images)
 
 
-def textual_hard(images: Fragments, texts: Fragments, _: float) -> tuple[Tensor, Tensor]:
-    """Each region's best word: (images, texts, regions), and the mask of real regions."""
-    return hard_alignment(images, texts).transpose(0, 1), images.mask[:, None]
+def textual_hard(images: Fragments, texts: Fragments, _: float) -> Codes:
+    """Each region's best word: of every text, a code for each region."""
+    return hard_alignment(images, texts)
 
 
-def visual_soft(images: Fragments, texts: Fragments, temperature: float) -> tuple[Tensor, Tensor]:
-    """Each region's attended words: (images, texts, regions), and the mask of real regions."""
+def visual_soft(images: Fragments, texts: Fragments, temperature: float) -> Codes:
+    """Each region's attended words: of every text, a code for each region."""
     codes = soft_alignment(images, texts, Attention(sharpness=1 / temperature))
-    return codes.transpose(0, 1), images.mask[:, None]
+    return Codes.of(codes, images.mask)
 
 
-CODINGS: dict[str, Callable[[Fragments, Fragments, float], tuple[Tensor, Tensor]]] = {
+CODINGS: dict[str, Callable[[Fragments, Fragments, float], Codes]] = {
     "vha": visual_hard,
     "tha": textual_hard,
     "vsa": visual_soft,
 }
+BY_TEXT = ("tha", "vsa")
 
 
-def log_sum_exp(codes: Tensor, _: Tensor, temperature: float) -> Tensor:
-    """A smooth maximum that also counts how many codes are high: (images, texts)."""
-    return (codes / temperature).logsumexp(dim=-1)
+def log_sum_exp(codes: Tensor, temperature: float) -> Tensor:
+    """A smooth maximum that also counts how many codes are high."""
+    return (codes / temperature).logsumexp(dim=1)
 
 
-def softmax_mean(codes: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """The mean in which high codes weigh more: (images, texts)."""
-    weights = (codes / temperature).softmax(dim=-1)
-    return (weights * codes.masked_fill(~mask, 0)).sum(dim=-1)
+def softmax_mean(codes: Tensor, temperature: float) -> Tensor:
+    """The mean in which high codes weigh more."""
+    return ((codes / temperature).softmax(dim=1) * codes).sum(dim=1)
 
 
-# Codes are -inf where there is padding: nothing to a maximum and an exponential, 0 to a sum.
-POOLINGS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+# Each makes one score of the codes along axis 1, all of which are real.
+POOLINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "lse": log_sum_exp,
-    "mean": lambda codes, mask, _: masked_mean(codes, mask),
-    "sum": lambda codes, mask, _: codes.masked_fill(~mask, 0).sum(dim=-1),
-    "max": lambda codes, _mask, _: codes.amax(dim=-1),
+    "mean": lambda codes, _: codes.mean(dim=1),
+    "sum": lambda codes, _: codes.sum(dim=1),
+    "max": lambda codes, _: codes.amax(dim=1),
     "softmax": softmax_mean,
 }

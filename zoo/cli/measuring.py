@@ -12,7 +12,7 @@ from ..errors import InputError
 from .matching import Device
 from .names import complete_model, load_model, model_folder
 from .outputs import check_writable, write_json
-from .scored import TEST, Split, Ties, check_split
+from .scored import TEST, Precision, Split, Ties, check_split
 from .screen import note, progress, show
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ def evaluate(
     ties: Annotated[
         Ties, typer.Option(help="Whether ties count against the match, or as in legacy programs.")
     ] = Ties.AGAINST,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="exact has the ranks of float32, sooner where method and machine allow it.",
+            show_default="exact; float32 where scores are kept",
+        ),
+    ] = None,
     save_scores: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write all scores there; a killed run goes on."),
@@ -113,7 +120,9 @@ def evaluate(
         dataset = open_dataset(data, split or TEST, features=features)
         loaded = load_model(model, device)
         with kept_scores(save_scores, report) as place:
-            evaluation, model_facts = _measure(loaded, folder, dataset, chosen, ties, place)
+            evaluation, model_facts = _measure(
+                loaded, folder, dataset, chosen, ties, place, precision
+            )
             if report is not None and place is not None:
                 write_report(report, place, evaluation, chosen, dataset)
     name = model_facts["model"] or model
@@ -165,6 +174,7 @@ def _measure(
     protocol: Protocol,
     ties: Ties,
     save_scores: Path | None,
+    precision: Precision | None,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The measurement, and what is known of the weights in the model's folder."""
     from ..evaluation import evaluate as measure
@@ -179,6 +189,7 @@ def _measure(
             dataset,
             protocol=protocol,
             ties=ties.value,
+            precision=precision.value if precision else None,
             save_scores=save_scores,
             model_sha256=weights,
             facts=training,

@@ -27,6 +27,13 @@ class Ties(StrEnum):
     LEGACY = "legacy"
 
 
+class Precision(StrEnum):
+    """The precisions of `zoo.split_scores`, likewise."""
+
+    EXACT = "exact"
+    FLOAT32 = "float32"
+
+
 TEST = "test"
 """The split that is scored where none is asked for."""
 

@@ -24,6 +24,7 @@ PROVENANCE = (
     "selection",
     "ties",
     "dtype",
+    "precision",
     "data_fingerprint",
     "model_sha256",
     "code",

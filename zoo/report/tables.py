@@ -145,6 +145,7 @@ def evaluation_facts(evaluation: Evaluation) -> str:
         "epoch chosen on": chosen,
         "seed": "not recorded" if evaluation.seed is None else evaluation.seed,
         "dtype": evaluation.dtype,
+        "precision": evaluation.precision,
         "data": evaluation.data_fingerprint[:12],
         "code": evaluation.code,
     }
