@@ -509,3 +509,18 @@ def test_boxes_that_are_no_numbers_are_not_called_empty():
     boxes = torch.full((1, 2, 4), torch.nan)
     found = image_faults(Regions(torch.ones(1, 2, 3), torch.ones(1, 2) > 0, boxes))
     assert [name for name, rows in found.items() if rows.any()] == ["infinite"]
+
+
+def test_the_machine_is_told(run):
+    """What multiplies, and what the zoo makes of it; not beside data, and not nothing."""
+    status, out, _ = run("doctor", "--machine", "--json")
+    report = json.loads(out)
+
+    assert status == 0
+    exact = report["bfloat16 instructions"] != "none" and report["oneDNN"] == "in use"
+    assert report["scoring on cpu"].startswith("exact" if exact else "float32")
+    assert "bfloat16 instructions" in run("doctor", "--machine")[1]
+    for words in (["doctor"], ["doctor", "data", "--machine"]):
+        status, _, error = run(*words)
+        assert status == 1
+        assert "Give the PATH of data to look at, or --machine" in error

@@ -12,6 +12,8 @@ from torch.testing import assert_close
 import zoo
 from photo_models import photo_model
 from tiny import FEATURES, tiny_model
+from zoo import split_scores
+from zoo.components import build
 from zoo.errors import DataError, InputError
 from zoo.evaluation import evaluate
 from zoo.split_scores import score_dataset
@@ -47,6 +49,36 @@ def test_a_measurement_can_be_made_again(model, dataset):
     assert first.data_fingerprint == dataset.fingerprint
     assert (first.images, first.captions, first.ties) == (6, 12, "against")
     assert first.to_json()["protocol"] == "6 images, 12 captions, no folds"
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_ranks_do_not_depend_on_what_the_machine_multiplies(model, dataset, monkeypatch, able):
+    """Exact scoring where it can be had, float32 elsewhere; the record says which it was."""
+    model.image_block, model.text_block = 4, 5
+    monkeypatch.setattr(split_scores, "multiplies_bfloat16", lambda _: able)
+
+    measured = evaluate(model, dataset)
+
+    assert measured.precision == ("exact" if able else "float32")
+    plain = evaluate(model, dataset, precision="float32")
+    assert plain.precision == "float32"
+    assert measured.metrics == plain.metrics
+
+
+def test_a_method_without_a_scan_is_scored_in_float32(model, dataset, monkeypatch):
+    """CHAN's soft coding has none."""
+    monkeypatch.setattr(split_scores, "multiplies_bfloat16", lambda _: True)
+    model.aligner = build("aligner", {"type": "hard_alignment", "coding": "vsa"})
+
+    assert evaluate(model, dataset).precision == "float32"
+
+
+def test_saved_scores_are_float32(model, dataset, tmp_path):
+    """They may be averaged with others: exact scoring would leave most of them approximate."""
+    assert evaluate(model, dataset, save_scores=tmp_path / "scores").precision == "float32"
+    with pytest.raises(InputError, match="Scores that are saved are float32"):
+        evaluate(model, dataset, precision="exact", save_scores=tmp_path / "others")
+    assert not (tmp_path / "others").exists()
 
 
 def test_its_six_parts_add_up(model, dataset):

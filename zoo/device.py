@@ -39,6 +39,35 @@ def multiplies_bfloat16(device: torch.device | str) -> bool:
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    tests = (f"_is_{instructions}_supported" for instructions in ("avx512_bf16", "amx_tile"))
-    able = any(getattr(torch.cpu, test, bool)() for test in tests)
-    return kind == "cpu" and able and bool(torch.backends.mkldnn.enabled)
+    return kind == "cpu" and bool(_instructions()) and _has_onednn()
+
+
+def machine() -> dict[str, str]:
+    """What there is to compute with, and what the zoo makes of it, in words.
+
+    >>> machine()["scoring on cpu"]  # doctest: +SKIP
+    'exact ranks from a bfloat16 scan, where the method has one'
+    """
+    devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    report = {
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "bfloat16 instructions": ", ".join(_instructions()) or "none",
+        "oneDNN": "in use" if _has_onednn() else "not in use",
+    }
+    for device in devices:
+        if device != "cpu":
+            report[device] = torch.cuda.get_device_name(device)
+        exact = "exact ranks from a bfloat16 scan, where the method has one"
+        report[f"scoring on {device}"] = exact if multiplies_bfloat16(device) else "float32"
+    return report
+
+
+def _instructions() -> list[str]:
+    """Those of this processor that multiply bfloat16, as torch finds them."""
+    known = {"AVX512-BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
+    return [name for name, test in known.items() if getattr(torch.cpu, test, bool)()]
+
+
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

@@ -100,13 +100,15 @@ class ExactScorer:
         """Some of the texts, ascending, as one batch."""
         bounds = torch.searchsorted(rows, self.starts).tolist()
         parts = [
-            block[rows[begin:end] - start]
+            (block, rows[begin:end] - start)
             for block, start, begin, end in zip(
                 self.texts, self.starts.tolist(), bounds, bounds[1:], strict=False
             )
             if end > begin
         ]
-        return type(parts[0]).join(parts).to(self.device)
+        blocks, chosen = zip(*parts, strict=True)
+        picked: Batch = type(blocks[0]).pick(blocks, chosen)
+        return picked.to(self.device)
 
 
 def _by_row(rows: Tensor, values: Tensor, count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""`zoo doctor`: what is wrong with data on disk, before it costs a training."""
+"""`zoo doctor`: what is wrong with data on disk, before it costs a training; what computes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .catalogue import AsJson
 from .screen import progress, show, show_json
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    path: Annotated[Path, typer.Argument(help="Folder of a data set, or of a feature store.")],
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder of a data set, or of a feature store.")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="The only split to look at; by default all.")
     ] = None,
@@ -25,6 +28,9 @@ def doctor(
         Path | None, typer.Option(help="Features of the images; by default those beside them.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read every row of the features.")] = False,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Say instead what this machine computes with.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with data on disk and what to do; the exit status is 1 for a problem.
@@ -33,6 +39,11 @@ def doctor(
     """
     from ..doctor import examine
 
+    if machine == (path is not None):
+        raise InputError("Give the PATH of data to look at, or --machine, and not both.")
+    if path is None:
+        _show_machine(as_json)
+        return
     with progress() as advance:
         found = examine(path, split, features=features, full=full, advance=advance)
     if as_json:
@@ -41,6 +52,17 @@ def doctor(
         show(*_parts(found))
     if found.problems:
         raise typer.Exit(1)
+
+
+def _show_machine(as_json: bool) -> None:
+    from ..device import machine
+    from ..report.tables import Table
+
+    report = machine()
+    if as_json:
+        show_json(report)
+    else:
+        show(Table("", ("", ""), list(report.items())))
 
 
 def _whole(found: Examination) -> dict[str, Any]:
