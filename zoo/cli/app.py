@@ -17,6 +17,7 @@ from . import (
     ensembling,
     extending,
     extraction,
+    importing,
     matching,
     measuring,
     pairing,
@@ -62,6 +63,7 @@ app.command("info")(catalogue.info)
 app.command("plugins")(catalogue.plugins)
 app.command("pull")(pulling.pull)
 app.add_typer(pulling.cache, name="cache")
+app.command("import")(importing.import_model)
 app.command("score")(matching.score)
 app.command("doctor")(diagnosis.doctor)
 app.command("extract")(extraction.extract)
