@@ -175,6 +175,34 @@ TVRN = {
     "tvrn-off": tvrn({"region_context": "off", "sae": "off"}, text_context="off"),
 }
 
+
+def vse_infty(reader: dict[str, Any]) -> Method:
+    """VSE-infinity with one of its text encoders."""
+    return Method(
+        {"type": "vse_infty_regions", "feature_dim": FEATURES, "dim": 16},
+        {"type": "vse_infty_words", "reader": {**reader, "unit_length": False}},
+        {"type": "cosine"},
+    )
+
+
+VSE_INFTY = {"vse-infty": vse_infty(BERT), "vse-infty-bigru": vse_infty(BIGRU)}
+
+
+def sgraf(head: str, reader: dict[str, Any] = BIGRU) -> Method:
+    """SGRAF with one of its heads."""
+    return Method(
+        {"type": "sgraf_regions", "feature_dim": FEATURES, "dim": 16},
+        {"type": "sgraf_words", "reader": reader},
+        {"type": "similarity_vectors", "dim": 16, "similarity_dim": 8, "head": head},
+    )
+
+
+SGRAF = {
+    "sgraf-sgr": sgraf("sgr"),
+    "sgraf-saf": sgraf("saf"),
+    "sgraf-bert": sgraf("sgr", BERT),
+}
+
 CODINGS, POOLINGS = ("vha", "tha", "vsa"), ("lse", "mean", "sum", "max", "softmax")
 METHODS = {
     "chan-bigru": chan("self_attention", BIGRU, "vha", "lse"),
@@ -187,6 +215,8 @@ METHODS = {
     **MSSAN,
     **MFA,
     **TVRN,
+    **VSE_INFTY,
+    **SGRAF,
 }
 
 
