@@ -39,7 +39,7 @@ from zoo_tvrn.evidence import squared_differences
 from zoo_tvrn.losses import LogSumExpLoss
 from zoo_tvrn.records import RefinedImage, RefinedText
 from zoo_tvrn.refinement import overlap
-from zoo_tvrn.release import released_config, released_weights, score_as_released
+from zoo_tvrn.release import released_account, released_config, score_as_released
 
 FEATURES, DIM, WORD_DIM, SIMILARITY_DIM = 7, 6, 5, 4
 CAPTIONS = ["a dog runs", "two children play in cold water", "grass", "a red bicycle"]
@@ -160,11 +160,11 @@ def released_scores(
 
 def released_model(weights: tuple[Weights, Weights, Weights]) -> MatchingModel:
     """Our parts, loaded from the checkpoint; every name must find its place."""
-    config, states = released_config(*weights), released_weights(*weights)
-    parts = {kind: build(kind, config[kind], FILES).double() for kind in config}
-    for kind, part in parts.items():
-        part.load_state_dict(states[kind], strict=True)
-    return MatchingModel(**parts).eval()
+    config = released_config(*weights)
+    parts = {kind: build(kind, config[kind], FILES) for kind in config}
+    model = MatchingModel(**parts).double().eval()
+    model.load_state_dict(released_account(*weights).tensors, strict=True)
+    return model
 
 
 @pytest.mark.parametrize("head", ["sgr", "saf"])
@@ -212,10 +212,10 @@ def test_a_checkpoint_of_something_else_is_refused():
     """A name that no released checkpoint has is named."""
     image, text, between = checkpoint("sgr")
 
-    with pytest.raises(WeightsError, match=r"'fcz.weight' \(1 such names"):
-        released_weights(image, text, Weights(between | {"fcz.weight": torch.zeros(1)}))
-    with pytest.raises(WeightsError, match=r"'embed.weight'"):
-        released_weights(text, image, between)
+    with pytest.raises(WeightsError, match=r"holds similarity fcz.weight, which has no place"):
+        released_account(image, text, Weights(between | {"fcz.weight": torch.zeros(1)}))
+    with pytest.raises(WeightsError, match=r"holds image encoder embed.weight, .* lacks"):
+        released_account(text, image, between)
 
 
 def test_release_mode_breaks_the_contract_and_the_default_keeps_it():

@@ -51,9 +51,19 @@ def import_model(
 
 def _told(converted: Conversion) -> list[str]:
     """What a person should know of the import."""
+    checkpoint, imported = converted.checkpoint, converted.imported
+    noted = [
+        f"{what} {value:g}"
+        for what, value in (
+            ("saved after epoch", checkpoint.epoch),
+            ("best rsum on its dev split", checkpoint.best_rsum),
+        )
+        if value is not None
+    ]
     return [
-        *converted.imported.account.summary(),
-        *converted.imported.notes,
+        *([f"By its own account: {', '.join(noted)}."] if noted else []),
+        *imported.account.summary(),
+        *imported.notes,
         "Who made the checkpoint says under which licence it may be used and passed on, and it "
         "does not say so itself: ask its source before you publish the model.",
     ]

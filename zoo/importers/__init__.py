@@ -6,7 +6,7 @@ for (`accounts`), and the plugin of its method says what it means (`importer`).
 
 from __future__ import annotations
 
-from .accounts import Account
+from .accounts import Account, shape_of
 from .bert import bert_sizes, bert_unused
 from .checkpoint import Checkpoint, Settings
 from .conversion import Conversion, import_checkpoint
@@ -24,4 +24,5 @@ __all__ = [
     "bert_sizes",
     "bert_unused",
     "import_checkpoint",
+    "shape_of",
 ]

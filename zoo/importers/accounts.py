@@ -67,6 +67,10 @@ class Account:
         missing = [one for one in wanted if not any(_is_under(name, one) for name in state)]
         _refuse(strange, [theirs + one for one in missing])
 
+    def leave(self, state: State, reason: str, *, theirs: str = "") -> None:
+        """Leave a part of a checkpoint out, whatever is in it, for a reason."""
+        self.ignored |= dict.fromkeys((theirs + name for name in state), reason)
+
     def summary(self) -> list[str]:
         """Lines for a person: how many tensors have a place, and which have none and why."""
         taken = len(set(self.origins.values()))
@@ -75,6 +79,24 @@ class Account:
             names = [name for name, why in self.ignored.items() if why == reason]
             lines.append(f"Left out, {reason}: {_listed(names)}.")
         return lines
+
+
+def shape_of(state: State, name: str, axes: int, *, theirs: str = "") -> tuple[int, ...]:
+    """The shape of a tensor of so many axes; raises `WeightsError` where there is none.
+
+    >>> import torch
+    >>> shape_of({"fc.weight": torch.zeros(2, 3)}, "fc.weight", 2)
+    (2, 3)
+    """
+    if name not in state:
+        _refuse((), [theirs + name])
+    shape = tuple(state[name].shape)
+    if len(shape) != axes:
+        raise WeightsError(
+            f"The checkpoint's {theirs}{name} is {shape}, where {axes} axes are wanted. "
+            "It was made by another method, or by another version of the program."
+        )
+    return shape
 
 
 def _is_under(name: str, prefix: str) -> bool:

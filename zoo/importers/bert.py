@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import WeightsError
+from .accounts import shape_of
 
 HEAD = 64
 """Numbers a head. Not in the tensors; every published size of BERT has it."""
@@ -23,26 +23,20 @@ def bert_sizes(state: Mapping[str, Tensor], prefix: str = "bert") -> dict[str, A
 
     Raises `WeightsError` where the state dict has none.
     """
-    try:
-        tables = {
-            name: state[f"{prefix}.embeddings.{name}_embeddings.weight"]
-            for name in ("word", "position", "token_type")
-        }
-        inner = state[f"{prefix}.encoder.layer.0.intermediate.dense.weight"]
-    except KeyError as error:
-        raise WeightsError(
-            f"The checkpoint lacks {error.args[0]}, which every BERT has. "
-            "Import a checkpoint of the variant with BERT, whole."
-        ) from None
-    hidden = tables["word"].shape[-1]
+    rows = {
+        name: shape_of(state, f"{prefix}.embeddings.{name}_embeddings.weight", 2)
+        for name in ("word", "position", "token_type")
+    }
+    inner, hidden = shape_of(state, f"{prefix}.encoder.layer.0.intermediate.dense.weight", 2)
     layers = {name.split(".")[3] for name in state if name.startswith(f"{prefix}.encoder.layer.")}
     return {
+        "vocab_size": rows["word"][0],
         "hidden_size": hidden,
         "num_hidden_layers": len(layers),
         "num_attention_heads": max(1, hidden // HEAD),
-        "intermediate_size": inner.shape[0],
-        "max_position_embeddings": tables["position"].shape[0],
-        "type_vocab_size": tables["token_type"].shape[0],
+        "intermediate_size": inner,
+        "max_position_embeddings": rows["position"][0],
+        "type_vocab_size": rows["token_type"][0],
     }
 
 

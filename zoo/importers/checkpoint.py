@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Checkpoint:
     parts:   the state dicts in its "model", in their order; a single one is a list of one. Names
              that all begin with "module." are without it
     options: what the program was run with, its `opt`
+    epoch, best_rsum: what the program noted of its training, where it did
     """
 
     path: Path
@@ -37,6 +39,8 @@ class Checkpoint:
     size: int
     parts: tuple[Mapping[str, Tensor], ...]
     options: Settings
+    epoch: float | None = None
+    best_rsum: float | None = None
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
@@ -59,8 +63,27 @@ class Checkpoint:
                 "Give a file that `torch.save` wrote, whole: take it again from its source."
             ) from error
         options = archive.content.get("opt")
-        known = options if isinstance(options, Options) else {}
-        return cls(path, sha256(path), path.stat().st_size, parts, Settings(known, path))
+        return cls(
+            path,
+            sha256(path),
+            path.stat().st_size,
+            parts,
+            Settings(options if isinstance(options, Options) else {}, path),
+            _number(archive.content.get("epoch")),
+            _number(archive.content.get("best_rsum")),
+        )
+
+    def states(self, *names: str) -> tuple[Mapping[str, Tensor], ...]:
+        """The parts, of which there are at most so many; those that are absent are empty.
+
+        Raises `WeightsError` for more parts than names.
+        """
+        if len(self.parts) > len(names):
+            raise WeightsError(
+                f"{self.path} holds {len(self.parts)} state dicts where {len(names)} are wanted, "
+                f"of {', '.join(names)}. It was made by another method: `zoo import --help`."
+            )
+        return *self.parts, *({} for _ in names[len(self.parts) :])
 
 
 class Settings(Mapping[str, Any]):
@@ -103,15 +126,30 @@ class Settings(Mapping[str, Any]):
             "Import a checkpoint that was made with one of these."
         )
 
+    @property
+    def dataset(self) -> str | None:
+        """The data set that the program was trained on, as the registry calls it, if it is one."""
+        name = self.get("data_name")
+        known = name if isinstance(name, str) else ""
+        return next((one for one in ("coco", "f30k", "f8k") if one in known), None)
+
     def number(self, name: str, default: float) -> float:
-        """An option that is a number; raises `WeightsError` for one that is not."""
-        value = self.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        """An option that is a number, the default where it is not given.
+
+        Raises `WeightsError` for one that is something else.
+        """
+        value = default if self.get(name) is None else self[name]
+        if _number(value) is None:
             raise WeightsError(
                 f"{self._path} has a {type(value).__name__} as its option {name}, where a number "
                 "is wanted. The file is damaged: take it again from its source."
             )
         return value
+
+
+def _number(value: Any) -> float | None:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if real and math.isfinite(value) else None
 
 
 def _refusal(names: list[str], path: Path) -> WeightsError:

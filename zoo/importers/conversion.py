@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..config import ModelConfig, Source
@@ -61,15 +62,20 @@ def import_checkpoint(
             "scoring": dict(imported.scoring),
         }
     )
+    _check(config, imported, path)
     model = build_model(config, imported.files).eval()
-    _fill(model, imported, path)
+    model.load_state_dict(imported.account.tensors, strict=True)
     return Conversion(model, checkpoint, imported)
 
 
-def _fill(model: MatchingModel, imported: Imported, path: Path) -> None:
-    """Put every tensor into its place. Raises `WeightsError` that names all that do not fit."""
-    wanted, found = model.state_dict(), imported.account.tensors
-    faults = _faults(wanted, found, imported.account.origins)
+def _check(config: ModelConfig, imported: Imported, path: Path) -> None:
+    """Raise `WeightsError` that names all tensors that do not fit the model.
+
+    The model is built without memory for its numbers: a damaged file could ask for any size.
+    """
+    with torch.device("meta"):
+        wanted = build_model(config, imported.files).state_dict()
+    faults = _faults(wanted, imported.account.tensors, imported.account.origins)
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise WeightsError(
@@ -77,7 +83,6 @@ def _fill(model: MatchingModel, imported: Imported, path: Path) -> None:
             f"{'; '.join(faults[:SHOWN])}{more}. It was made by another version of the program, or "
             "with options that the zoo does not have."
         )
-    model.load_state_dict(dict(found), strict=True)
 
 
 def _faults(
