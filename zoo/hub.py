@@ -103,6 +103,12 @@ def make_repository(repo: str, *, private: bool) -> None:
         _client().create_repo(repo, private=private, exist_ok=True)
 
 
+def is_private(repo: str) -> bool:
+    """Whether only some can see a repository. Raises `HubError`."""
+    asked = _asked(repo, "the description")
+    return bool(_patiently(asked, lambda wait: _client().model_info(repo, timeout=wait)).private)
+
+
 def commit(
     repo: str, files: Mapping[str, bytes | Path], message: str, *, parent: str | None = None
 ) -> str:

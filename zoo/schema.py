@@ -135,7 +135,7 @@ class MeasuredResult(Result):
     """A row that our own code measured, with what it takes to measure it again."""
 
     command: Line
-    seed: int
+    seed: int | None = None
     data_fingerprint: Sha256
     date: Annotated[str, _text(r"\d{4}-\d\d-\d\d")]
     code_version: Line | None = None

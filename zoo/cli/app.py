@@ -22,6 +22,7 @@ from . import (
     measuring,
     pairing,
     pulling,
+    pushing,
     reporting,
     training,
 )
@@ -62,6 +63,7 @@ app.command("list")(catalogue.list_models)
 app.command("info")(catalogue.info)
 app.command("plugins")(catalogue.plugins)
 app.command("pull")(pulling.pull)
+app.command("push")(pushing.push)
 app.add_typer(pulling.cache, name="cache")
 app.command("import")(importing.import_model)
 app.command("score")(matching.score)
