@@ -5,10 +5,19 @@ Slow, without masks, batches or shortcuts, and independent of what is tested aga
 
 from __future__ import annotations
 
+import argparse
 import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from zoo.components import build
+from zoo.importers import Checkpoint, GivenWords
+from zoo.model import MatchingModel
+from zoo.plugins import component_table
 
 
 def unit(x: Tensor) -> Tensor:
@@ -130,3 +139,26 @@ def head_shapes(head: str, dim: int) -> dict[str, tuple[int, ...]]:
         for step, name in layers:
             shapes |= dense(f"SGR_module.{step}.{name}", dim, dim)
     return shapes | dense("sim_eval_w", 1, dim)
+
+
+def save_checkpoint(path: Path, parts: Sequence[Mapping[str, Tensor]], **options: object) -> Path:
+    """A file as the programs of the field write it."""
+    content = {
+        "epoch": 7,
+        "model": [dict(part) for part in parts],
+        "best_rsum": np.float64(490.9),
+        "opt": argparse.Namespace(no_imgnorm=False, no_txtnorm=False, **options),
+        "Eiters": 9,
+    }
+    torch.save(content, path)
+    return path
+
+
+def exact_model(method: str, path: Path, words: Path | None) -> MatchingModel:
+    """The model that a method's importer finds in a checkpoint, in the checkpoint's precision."""
+    importer = component_table().resolve("importer", method)()
+    found = importer.read(Checkpoint.open(path), GivenWords(words))
+    parts = {kind: build(kind, config, found.files) for kind, config in found.parts.items()}
+    model = MatchingModel(**parts).double()
+    model.load_state_dict(found.account.tensors, strict=True)
+    return model.eval()

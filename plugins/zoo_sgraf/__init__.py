@@ -12,6 +12,7 @@ def zoo_components(register: Register) -> None:
     register("image_encoder", "sgraf_regions", "zoo_sgraf.model:RegionEncoder")
     register("text_encoder", "sgraf_words", "zoo_sgraf.model:WordEncoder")
     register("aligner", "similarity_vectors", "zoo_sgraf.model:SimilarityAligner")
+    register("importer", "sgraf", "zoo_sgraf.importer:SgrafImporter")
 
 
 @hookimpl

@@ -12,6 +12,7 @@ def zoo_components(register: Register) -> None:
     register("image_encoder", "vse_infty_regions", "zoo_vse_infty.model:RegionEncoder")
     register("text_encoder", "vse_infty_words", "zoo_vse_infty.model:WordEncoder")
     register("aligner", "cosine", "zoo_vse_infty.model:CosineAligner")
+    register("importer", "vse-infty", "zoo_vse_infty.importer:VseInftyImporter")
 
 
 @hookimpl
