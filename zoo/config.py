@@ -46,6 +46,13 @@ class Source(_Strict):
     size: int = Field(ge=1)
 
 
+class Member(_Strict):
+    """A model that was joined with others into one: its name, and the bytes of its weights."""
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class ModelConfig(_Strict):
     """The content of config.json. Components are `{"type": name, **arguments}`."""
 
@@ -61,10 +68,11 @@ class ModelConfig(_Strict):
     scoring: Scoring = Scoring()
     zoo_version: str | None = None
     source: Source | None = None
+    members: tuple[Member, ...] = ()
 
     def to_json(self) -> str:
         """As indented JSON text that ends in a line break."""
-        absent = set() if self.source else {"source"}
+        absent = {part for part in ("source", "members") if not getattr(self, part)}
         return json.dumps(self.model_dump(exclude=absent), indent=2) + "\n"
 
 

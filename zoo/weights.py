@@ -17,9 +17,9 @@ from .device import usable_device
 from .errors import WeightsError
 from .fitting import likely_why, misfits, shortened
 from .model import MatchingModel, build_model
+from .model_folders import CONFIG, WEIGHTS
 from .plugins import discover
 from .safe_tensors import CHECKPOINTS, DTYPES, Place, importing, opened
-from .saving import CONFIG, WEIGHTS
 
 LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
 
