@@ -6,14 +6,15 @@ session is used for that. Nothing here judges what came: `zoo.snapshots` does.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from .errors import InputError
@@ -29,6 +30,7 @@ T = TypeVar("T")
 SILENCE = 30.0  # seconds without a byte, after which the Hub is given up
 STALL = 10.0  # seconds without a byte, after which a download is asked for once more
 WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
+NO_XET = re.compile(r"404 .*xet-write-token")  # how the client tells that a Hub has no Xet store
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -116,16 +118,16 @@ def commit(
 
     Raises `HubError`, with status 412 when `parent` is no longer the newest commit.
     """
-    from huggingface_hub import CommitOperationAdd
-
     asked = _asked(repo, "a new commit")
-    added = [
-        CommitOperationAdd(name, str(data) if isinstance(data, Path) else data)
-        for name, data in files.items()
-    ]
-    with _told(asked), _upload_told(asked):
-        made = _client().create_commit(repo, added, commit_message=message, parent_commit=parent)
-    return str(made.oid)
+    with _told(asked), _upload_told(asked), ExitStack() as opened:
+        try:
+            return _send(repo, files, message, parent)
+        except ConnectionError as error:
+            if not NO_XET.search(str(error)):
+                raise
+        # What is open already, the client sends by the older way (LFS).
+        streams = {name: opened.enter_context(_open(data)) for name, data in files.items()}
+        return _send(repo, streams, message, parent)
 
 
 def tag(repo: str, commit: str, name: str) -> None:
@@ -140,6 +142,18 @@ def _client() -> HfApi:
     return HfApi(
         endpoint(), token=_token() or False, library_name="itm-zoo", library_version=__version__
     )
+
+
+def _send(repo: str, files: Mapping[str, Any], message: str, parent: str | None) -> str:
+    from huggingface_hub import CommitOperationAdd
+
+    added = [CommitOperationAdd(name, data) for name, data in files.items()]
+    made = _client().create_commit(repo, added, commit_message=message, parent_commit=parent)
+    return str(made.oid)
+
+
+def _open(data: bytes | Path) -> BinaryIO:
+    return io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
 
 
 def _headers() -> dict[str, str]:
@@ -238,7 +252,7 @@ def _upload_told(asked: Asked) -> Iterator[None]:
         reason = re.sub(r"\?\S*", "", str(error))  # what follows signs an address
         raise HubError(
             f"The upload to {asked.repo} failed, and nothing was committed ({reason}). Try again; "
-            "where the Hub has no Xet store, set HF_HUB_DISABLE_XET=1 before."
+            "where its Xet store does not answer, set HF_HUB_DISABLE_XET=1 before."
         ) from error
 
 
