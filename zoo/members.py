@@ -59,7 +59,7 @@ class _OfMembers(Component, ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
         configs = config.get("members")
-        if not isinstance(configs, list) or len(configs) < 2:
+        if not isinstance(configs, (list, tuple)) or len(configs) < 2:
             raise WeightsError(
                 f"The {cls.kind} of a joined model has the members {configs!r}, where a list of "
                 "two or more is wanted. Join the models anew: zoo join MODEL MODEL ... -o FOLDER"
