@@ -313,6 +313,22 @@ def test_a_recipe_trains_the_model_that_the_registry_lists(name):
     assert {part: recipe["model"][part] for part in card.config} == card.config
 
 
+@pytest.mark.parametrize("data", ["coco", "f30k"])
+def test_the_model_of_the_paper_is_the_mean_of_both_heads(data):
+    """Its card has for members the parts of the two that are trained."""
+    both, *members = (
+        shipped_registry().find(f"sgraf-{data}{variant}").parts.model_dump()
+        for variant in ("", ".bigru_butd_sgr", ".bigru_butd_saf")
+    )
+
+    for part, kind in (
+        ("image_encoder", "members"),
+        ("text_encoder", "members"),
+        ("aligner", "mean"),
+    ):
+        assert both[part] == {"type": kind, "members": tuple(one[part] for one in members)}
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_recipe_has_the_settings_of_released_code(name):
     """As numbers: its page and its defaults."""
@@ -335,4 +351,14 @@ def test_the_paper_results_are_those_of_the_sources():
         for row in card.results.paper
     }
 
-    assert sums == {}
+    assert sums == {
+        ("sgraf-coco", "5 folds of 1k"): 524.3,
+        ("sgraf-coco", "5k"): 428.2,
+        ("sgraf-coco.bigru_butd_saf", "5 folds of 1k"): 519.5,
+        ("sgraf-coco.bigru_butd_saf", "5k"): 421.3,
+        ("sgraf-coco.bigru_butd_sgr", "5 folds of 1k"): 518.9,
+        ("sgraf-coco.bigru_butd_sgr", "5k"): 421.5,
+        ("sgraf-f30k", "1k"): 499.6,
+        ("sgraf-f30k.bigru_butd_saf", "1k"): 492.1,
+        ("sgraf-f30k.bigru_butd_sgr", "1k"): 490.9,
+    }

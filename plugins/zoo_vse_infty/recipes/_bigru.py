@@ -1,5 +1,4 @@
-# BiGRU words; GloVe's 840B vectors to start from (--set initial_weights.text_encoder=none to do
-# without).
+# BiGRU words, learned from scratch.
 _base_ = "_paper.py"
 model = dict(
     text_encoder=dict(
@@ -14,7 +13,6 @@ model = dict(
         ),
     )
 )
-initial_weights = dict(text_encoder="glove.840B.300d.txt")
 optim_wrapper = dict(
     optimizer=dict(type="AdamW", lr=5e-4, weight_decay=1e-4), clip_grad=dict(max_norm=2.0)
 )
