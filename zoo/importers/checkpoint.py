@@ -131,7 +131,7 @@ class Settings(Mapping[str, Any]):
         """The data set that the program was trained on, as the registry calls it, if it is one."""
         name = self.get("data_name")
         known = name if isinstance(name, str) else ""
-        return next((one for one in ("coco", "f30k", "f8k") if one in known), None)
+        return next((one for one in ("coco", "f30k") if one in known), None)
 
     def number(self, name: str, default: float) -> float:
         """An option that is a number, the default where it is not given.

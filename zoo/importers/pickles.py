@@ -28,6 +28,7 @@ EMPTY: Mapping[str, Callable[[], Any]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
 }
+MOST_INSTRUCTIONS = 1_000_000  # a vocabulary of 11,000 words takes less than a tenth
 LONGEST_NUMBER = 128  # bits; the number that a file of torch begins with has 77
 
 
@@ -75,7 +76,7 @@ class Machine:
             "REDUCE": lambda _: self._call(*self._last(2)),
             "NEWOBJ": lambda _: self._call(*self._last(2)),
             "BUILD": lambda _: self._build(self._stack.pop()),
-            "BINPERSID": lambda _: self._push(self.stored(self._stack.pop())),
+            "BINPERSID": lambda _: self._refer(self._stack.pop()),
             "MARK": lambda _: self._mark(),
             "TUPLE": lambda _: self._push(tuple(self._marked())),
             "TUPLE1": lambda _: self._push(tuple(self._last(1))),
@@ -105,7 +106,9 @@ class Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        for opcode, argument, _ in pickletools.genops(file):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if count == MOST_INSTRUCTIONS:
+                raise ValueError(f"it has more than {count:,} instructions")
             if opcode.name == "STOP":
                 return self._result()
             self._follow(opcode.name, argument)
@@ -163,11 +166,15 @@ class Machine:
         called, *arguments = self._marked()
         self._call(called, tuple(arguments))
 
+    def _refer(self, reference: Any) -> None:
+        refused = any(isinstance(one, Refused) for one in reference)
+        self._push(Refused() if refused else self.stored(reference))
+
     def _call(self, called: Any, arguments: Any) -> None:
-        if isinstance(called, Name) and called.path in self.calls:
+        if any(isinstance(one, Refused) for one in (called, *arguments)):
+            self._push(Refused())
+        elif isinstance(called, Name) and called.path in self.calls:
             self._push(self.calls[called.path](*arguments))
-        elif isinstance(called, Refused):
-            self._push(called)
         else:
             raise ValueError(f"it calls a {type(called).__name__}")
 
