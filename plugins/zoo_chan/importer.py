@@ -50,8 +50,7 @@ class ChanImporter(Importer):
     def read(self, checkpoint: Checkpoint, words: GivenWords) -> Imported:
         image, text, matcher, loss = checkpoint.states(*PARTS)
         options, account = checkpoint.options, Account()
-        for switch in ("no_imgnorm", "no_txtnorm"):
-            options.choose(switch, {False: True}, default=True)
+        options.require(no_imgnorm=False, no_txtnorm=False)
         context = options.choose("precomp_enc_type", CONTEXTS)
         names = IMAGE if context == "basic" else IMAGE + SELF_ATTENTION
         account.take(image, names, ours="image_encoder.", theirs="image encoder ")

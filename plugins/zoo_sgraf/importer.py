@@ -54,8 +54,7 @@ class SgrafImporter(Importer):
     def read(self, checkpoint: Checkpoint, words: GivenWords) -> Imported:
         image, text, between = checkpoint.states("image encoder", "text encoder", "similarity")
         options, account = checkpoint.options, Account()
-        for switch in ("no_imgnorm", "no_txtnorm"):
-            options.choose(switch, {False: True}, default=True)
+        options.require(no_imgnorm=False, no_txtnorm=False)
         account.take(image, IMAGE, ours="image_encoder.", theirs="image encoder ")
         account.take(text, TEXT, ours="text_encoder.", theirs="text encoder ")
         steps = _take_between(between, account)

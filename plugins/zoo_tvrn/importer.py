@@ -31,9 +31,7 @@ class TvrnImporter(Importer):
     def read(self, checkpoint: Checkpoint, words: GivenWords) -> Imported:
         states = checkpoint.states("image encoder", "text encoder", "similarity")
         options = checkpoint.options
-        for switch in ("no_imgnorm", "no_txtnorm"):
-            options.choose(switch, {False: True}, default=True)
-        options.choose("focal_type", {"glo": "glo"}, default="glo")
+        options.require(no_imgnorm=False, no_txtnorm=False, focal_type="glo")
         account, parts = released_account(*states), released_config(*states)
         files, mask = words.vocabulary(shape_of(states[1], "embed.weight", 2)[0])
         parts["text_encoder"]["reader"]["mask_token"] = mask

@@ -50,8 +50,7 @@ class VseInftyImporter(Importer):
     def read(self, checkpoint: Checkpoint, words: GivenWords) -> Imported:
         image, text = checkpoint.states("image encoder", "text encoder")
         options, account = checkpoint.options, Account()
-        for switch in ("no_imgnorm", "no_txtnorm"):
-            options.choose(switch, {False: True}, default=True)
+        options.require(no_imgnorm=False, no_txtnorm=False)
         _check_regions(image, checkpoint)
         account.take(
             _folded(image),

@@ -126,6 +126,11 @@ class Settings(Mapping[str, Any]):
             "Import a checkpoint that was made with one of these."
         )
 
+    def require(self, **values: Any) -> None:
+        """Raise `WeightsError` unless each of these options has this value, or is not given."""
+        for name, value in values.items():
+            self.choose(name, {value: True}, default=True)
+
     @property
     def dataset(self) -> str | None:
         """The data set that the program was trained on, as the registry calls it, if it is one."""
