@@ -10,7 +10,7 @@ import pytest
 import zoo
 import zoo.report.results
 from tiny import tiny_model
-from zoo import loading, pulling
+from zoo import loading, own_names
 from zoo.cards import read_registry
 from zoo.errors import WeightsError
 from zoo.plugins import discover
@@ -38,7 +38,7 @@ def home(tmp_path, monkeypatch):
     """The folder of a registry that has one bundled model, as a checkout or a package has it."""
     (tmp_path / "registry.yaml").write_text(REGISTRY)
     found = replace(discover(), registry=read_registry(tmp_path / "registry.yaml"))
-    for module in (loading, pulling):
+    for module in (loading, own_names):
         monkeypatch.setattr(module, "discover", lambda: found)
     return tmp_path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any
 from .config import Member, ModelConfig, read_config
 from .errors import DataError, InputError, WeightsError
 from .files import sha256, write_atomically
+from .lock import held
 from .model_folders import CARD, CONFIG, RESULTS, WEIGHTS, made_whole
 from .safe_tensors import TensorFile, opened
 from .version import __version__
 
 ENCODERS = ("image_encoder", "text_encoder")
 TEXTS = (".json", ".txt")
+_IN_THIS_PROCESS = threading.Lock()  # a file lock keeps out other processes, not other threads
 
 
 class MemberFiles(Mapping[str, str]):
@@ -112,6 +115,28 @@ def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
         write_atomically(written / CONFIG, joined.to_json().encode())
         _write_weights(files, written / WEIGHTS)
     return into
+
+
+def joined(folders: Sequence[Path], into: Path, name: str, *, anew: bool = False) -> Path:
+    """As `join_folders`, unless it was done already with these folders as they are."""
+    note, facts = into.with_name(f".{into.name}.json"), _facts(folders)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with _IN_THIS_PROCESS, held(into.with_name(f".{into.name}.lock"), wait=True):
+        if anew or not into.is_dir() or not note.is_file() or note.read_text() != facts:
+            join_folders(folders, into, name)
+            write_atomically(note, facts.encode())
+    return into
+
+
+def _facts(folders: Sequence[Path]) -> str:
+    """What changes when a file of the folders is written or replaced."""
+    seen = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino)
+        for folder in folders
+        for path in sorted(folder.resolve().iterdir())
+        if path.suffix in (*TEXTS, Path(WEIGHTS).suffix) and not path.name.startswith(".")
+    ]
+    return json.dumps(seen)
 
 
 def _joined_config(

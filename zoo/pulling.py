@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bars import transfer_bars
-from .cards import Card
+from .cards import USABLE, Card
 from .errors import InputError, WeightsError
 from .files import Pin
-from .plugins import discover
+from .home import home
+from .joining import joined
+from .own_names import registry
 
 if TYPE_CHECKING:
     from .hub import Snapshot
@@ -53,6 +55,11 @@ def pull(
         found = _on_hub(name, offline)
     else:
         card = registered(name)
+        if card.members and card.status in USABLE:
+            folders = [
+                pull(one, offline=offline, verify=verify, advance=advance) for one in card.members
+            ]
+            return joined(folders, home() / "joined" / card.name, card.name, anew=verify)
         if card.weights is None:
             return _bundled(card)
         pinned = {file: Pin(pin.size, pin.sha256) for file, pin in card.weights.files.items()}
@@ -75,7 +82,7 @@ def registered(name: str) -> Card:
             f"{name!r} is neither a registry name nor does it begin with a known prefix. "
             f"Write {LOCAL}PATH for a folder, or {HUB}ORG/REPO for the Hub."
         )
-    return discover().registry.find(name)
+    return registry().find(name)
 
 
 def _bundled(card: Card) -> Path:
@@ -84,8 +91,8 @@ def _bundled(card: Card) -> Path:
         raise WeightsError(f"{card.name} is {card.status_here}. {card.how_to_get}")
     if not (folder / CONFIG).is_file():
         raise WeightsError(
-            f"The bundled weights of {card.name} are missing from {folder}. "
-            "Reinstall the package, or take the folder from its source."
+            f"The {card.status} weights of {card.name} are missing from {folder}. "
+            "Take the folder again from where it came from."
         )
     return folder
 

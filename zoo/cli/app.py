@@ -20,6 +20,7 @@ from . import (
     importing,
     matching,
     measuring,
+    naming,
     pairing,
     pulling,
     pushing,
@@ -61,6 +62,9 @@ def options(
 app.command("demo")(demonstration.demo)
 app.command("list")(catalogue.list_models)
 app.command("info")(catalogue.info)
+app.command("register")(naming.register)
+app.command("unregister")(naming.unregister)
+app.command("join")(naming.join)
 app.command("plugins")(catalogue.plugins)
 app.command("pull")(pulling.pull)
 app.command("push")(pushing.push)
