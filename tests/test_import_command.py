@@ -101,6 +101,39 @@ def test_a_folder_of_other_things_is_left_alone(run, tmp_path, checkpoint):
     assert [path.name for path in (tmp_path / "chan").iterdir()] == ["thesis.tex"]
 
 
+def test_a_name_makes_the_model_known_everywhere(run, tmp_path, monkeypatch, checkpoint):
+    """It stands in for the unpublished model of that name, and says where it is from."""
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+
+    status, _, err = run("import", "chan", checkpoint, "-o", tmp_path / "a", "--name", "chan-f30k")
+
+    assert status == 0
+    assert "chan-f30k is now the model in" in err
+    assert zoo.load("chan-f30k").image_encoder.feature_dim == 7
+    assert f"imported from model_best.pth (sha256 {sha256(checkpoint)[:12]})" in run(
+        "info", "chan-f30k"
+    )[1].replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("chan-f8k", "is the name of a bundled model"), ("My Model", "is no name for a model")],
+)
+def test_a_name_that_cannot_be_given_is_refused_first(
+    run, tmp_path, monkeypatch, checkpoint, name, words
+):
+    """Nothing is written for it; force takes the place of a model whose weights there are."""
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    arguments = ("import", "chan", checkpoint, "-o", tmp_path / "a", "--name", name)
+
+    status, _, err = run(*arguments)
+
+    assert status == 1
+    assert words in err
+    assert not (tmp_path / "a").exists()
+    assert run(*arguments, "--force")[0] == (0 if name == "chan-f8k" else 1)
+
+
 # ------------------------------------------------------------------------------------- with data
 
 

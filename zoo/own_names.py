@@ -79,22 +79,29 @@ def register(folder: str | Path, name: str, *, force: bool = False) -> Card | No
     the name of a model whose weights there are; `WeightsError` for what is no model folder.
     """
     place = Path(folder).expanduser().resolve()
-    _check_name(name)
+    check_free(name, force=force)
     config = _config(place)
     with _alone():
-        before = _known(name)
-        if (
-            before is not None
-            and before.status not in (OWN, "planned", "unpublished")
-            and not force
-        ):
-            raise InputError(
-                f"{before.name} is the name of a {before.status} model. Choose another name, or "
-                "take its place with force (--force)."
-            )
+        before = check_free(name, force=force)
         name = before.name if before else name
         models = {**_read().models, name: _described(place, config)}
         _write(OwnNames(models=models))
+    return before
+
+
+def check_free(name: str, *, force: bool = False) -> Card | None:
+    """Raise `InputError` where `register` would not give the name; the card of what has it now."""
+    if not _is_name(name):
+        raise InputError(
+            f"{name!r} is no name for a model. Use small letters, digits and hyphens, and a dot "
+            "before a variant, such as chan-coco or chan-coco.mine."
+        )
+    before = _known(name)
+    if before is not None and before.status in SHARED and not force:
+        raise InputError(
+            f"{before.name} is the name of a {before.status} model. Choose another name, or take "
+            "its place with force (--force)."
+        )
     return before
 
 
@@ -158,14 +165,6 @@ def _alone() -> Iterator[None]:
 
 def _is_name(name: str) -> bool:
     return len(name) <= LONGEST_NAME and NAME.fullmatch(name) is not None
-
-
-def _check_name(name: str) -> None:
-    if not _is_name(name):
-        raise InputError(
-            f"{name!r} is no name for a model. Use small letters, digits and hyphens, and a dot "
-            "before a variant, such as chan-coco or chan-coco.mine."
-        )
 
 
 def _config(folder: Path) -> ModelConfig:

@@ -40,8 +40,8 @@ UNUSED = {
     "SAF_module.bn": "a batch norm that is folded into the layer before it",
 }
 NOTES = (
-    "The paper's results are those of two models together, SGR and SAF: `zoo ensemble` adds up "
-    "their scores.",
+    "The paper's results are those of two models together, SGR and SAF: `zoo join` makes one model "
+    "of both.",
     "The main branch of the released program is for Python 2.7. If this model was trained with it "
     "under Python 3, it has seen captions as b'...': set text_encoder.reader.legacy_bytes_repr to "
     "true in config.json.",

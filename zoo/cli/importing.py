@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from .matching import Device
+from .naming import Force, give_name
 from .outputs import check_writable
 from .screen import note, progress, show
 
@@ -45,8 +46,10 @@ def import_model(
         typer.Option("--vocab", help="Words or word pieces, where the checkpoint brings none."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What the model shall be called.")
+        str | None,
+        typer.Option("--name", help="Register the model under this name, such as chan-coco."),
     ] = None,
+    force: Force = False,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Folder of the data set, to measure it against the paper."),
@@ -61,9 +64,12 @@ def import_model(
     Example: zoo import chan model_best.pth -o my-chan --data data/f30k
     """
     from ..importers import import_checkpoint
+    from ..own_names import check_free
     from ..report.card import write_card
 
     check_writable(output, "-o", "folder")
+    if name is not None:
+        check_free(name, force=force)
     converted = import_checkpoint(method, checkpoint, vocabulary=vocab, name=name)
     claims = [] if data is None else _claims(converted.imported.card, data, features)
     converted.model.save(output)
@@ -72,6 +78,8 @@ def import_model(
     for claim in claims:
         _measure(converted, output, claim, device, shlex.join(["zoo", *context.obj.arguments]))
     write_card(output)
+    if name is not None:
+        give_name(output, name, force=force)
     typer.echo(output)
 
 
