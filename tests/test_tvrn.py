@@ -634,7 +634,9 @@ def test_a_satisfied_block_costs_the_logarithm_of_its_size():
 
 RECIPES = [
     f"tvrn-{name}{variant}"
-    for name, variant in itertools.product(("coco", "f30k"), ("", ".bigru_butd_saf", ".bert_butd"))
+    for name, variant in itertools.product(
+        ("coco", "f30k"), (".bigru_butd_sgr", ".bigru_butd_saf", ".bert_butd")
+    )
 ]
 
 

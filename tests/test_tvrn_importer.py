@@ -60,7 +60,7 @@ def words(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("head", "name"), [("sgr", "tvrn-f30k"), ("saf", "tvrn-f30k.bigru_butd_saf")]
+    ("head", "name"), [("sgr", "tvrn-f30k.bigru_butd_sgr"), ("saf", "tvrn-f30k.bigru_butd_saf")]
 )
 def test_a_checkpoint_scores_as_the_released_program(tmp_path, words, head, name):
     """Through file, importer and model folder, in float32; every tensor is accounted for."""

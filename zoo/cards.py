@@ -117,8 +117,8 @@ class Card:
         ways = [f"train it (zoo train {self.recipe} --data PATH)"] if self.recipe else []
         if self.members:
             ways = [
-                f"train {' and '.join(self.members)} and give each its name "
-                "(zoo register FOLDER --name NAME)"
+                f"train {' and '.join(self.members)} (zoo info NAME says how) and give each its "
+                "name (zoo register FOLDER --name NAME)"
             ]
         if self.parts is not None:
             ways += [

@@ -21,7 +21,7 @@ NOTES = (
     "zoo_tvrn.release.score_as_released repeats it to the letter.",
     "The boxes' threshold is 0.5, which is inferred from a file's name.",
     "The paper's results are probably those of two models together, SGR and SAF: "
-    "`zoo ensemble` adds up their scores.",
+    "`zoo join` makes one model of both.",
 )
 
 
@@ -35,14 +35,13 @@ class TvrnImporter(Importer):
         account, parts = released_account(*states), released_config(*states)
         files, mask = words.vocabulary(shape_of(states[1], "embed.weight", 2)[0])
         parts["text_encoder"]["reader"]["mask_token"] = mask
-        saf = parts["aligner"]["head"] == "saf"
-        variant = ".bigru_butd_saf" if saf else ""
+        head = parts["aligner"]["head"]
         return Imported(
             parts=parts,
             features={"kind": "butd", "regions": 36, "dim": parts["image_encoder"]["feature_dim"]},
             account=account,
             files=files,
             scoring={"image_block": BLOCK, "text_block": BLOCK},
-            card=options.dataset and f"tvrn-{options.dataset}{variant}",
+            card=options.dataset and f"tvrn-{options.dataset}.bigru_butd_{head}",
             notes=NOTES,
         )
