@@ -67,7 +67,7 @@ def data_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
-    """A Hub on loopback, an empty home of the zoo, nobody logged in, and little patience."""
+    """A Hub on loopback, an empty home of the zoo, nobody logged in, and short waits."""
     import huggingface_hub.constants
 
     from hub_server import HubServer
@@ -76,8 +76,6 @@ def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.setattr("zoo.hub.WAITS", (0.01, 0.02))
-    monkeypatch.setattr("zoo.hub.SILENCE", 2.0)
-    monkeypatch.setattr("zoo.hub.STALL", 0.5)
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "zoo-home"))
     with HubServer() as server:
         monkeypatch.setenv("ZOO_HUB_ENDPOINT", server.url)

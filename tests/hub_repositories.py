@@ -132,6 +132,11 @@ def tree_entry(path: str, data: bytes) -> dict[str, Any]:
     return entry | {"oid": git_blob(pointer), "lfs": large}
 
 
+def tree_folder(path: str) -> dict[str, Any]:
+    """A folder as a listing of the tree shows it."""
+    return {"type": "directory", "path": path, "size": 0, "oid": git_blob(path.encode())}
+
+
 def sibling(path: str, data: bytes, with_blobs: bool) -> dict[str, Any]:
     """A file as the description of a repository shows it."""
     if not with_blobs:

@@ -29,6 +29,7 @@ from hub_repositories import (
     sha256,
     sibling,
     tree_entry,
+    tree_folder,
 )
 
 PIECE = 64 << 10
@@ -48,8 +49,9 @@ class Fault:
     """What goes wrong with the requests whose "METHOD /path" matches, so many times.
 
     status, headers, body: the answer instead of the right one. Of a file's content: flip its last
-    byte, cut the connection after so many bytes, shorten it (and say so), pause (seconds) after
-    each piece of `piece` bytes. `before` is called first, whatever else is wrong.
+    byte, cut the connection after so many bytes, shorten it (and say so), send it so many times
+    over (and say no length), pause (seconds) after each piece of `piece` bytes. `before` is called
+    first, whatever else is wrong.
     """
 
     pattern: str
@@ -60,6 +62,7 @@ class Fault:
     flip: bool = False
     cut: int | None = None
     shorten: int = 0
+    repeat: int = 0
     pause: float = 0
     piece: int = PIECE
     before: Callable[[], object] | None = None
@@ -111,7 +114,13 @@ class HubServer:
         """The fault that strikes a request now, if any."""
         with self.lock:
             for fault in self.faults:
-                spoils = fault.flip or fault.cut is not None or fault.shorten or fault.pause
+                spoils = (
+                    fault.flip
+                    or fault.cut is not None
+                    or fault.shorten
+                    or fault.repeat
+                    or fault.pause
+                )
                 if (
                     fault.times > 0
                     and bool(spoils) == of_content
@@ -273,7 +282,12 @@ class _Handler(BaseHTTPRequestHandler):
     def tree(self, name: str, revision: str) -> None:
         if found := self._found(name, revision):
             files = sorted(found[0].files(found[1]).items())
-            self._answer(200, [tree_entry(path, data) for path, data in files])
+            listed = [tree_entry(path, data) for path, data in files]
+            if self.query.get("recursive") != ["true"]:
+                folders = sorted({path.partition("/")[0] for path, _ in files if "/" in path})
+                listed = [one for one in listed if "/" not in one["path"]]
+                listed += [tree_folder(path) for path in folders]
+            self._answer(200, listed)
 
     def paths(self, name: str, revision: str) -> None:
         if found := self._found(name, revision):
@@ -389,14 +403,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._stream(206 if wanted else 200, data[start:], headers, fault)
 
     def _stream(self, status: int, data: bytes, headers: Mapping[str, str], fault: Fault) -> None:
-        if self.command == "HEAD" or not (fault.pause or fault.cut is not None):
+        if self.command == "HEAD" or not (fault.pause or fault.repeat or fault.cut is not None):
             self._answer(status, data, headers, "octet-stream")
             return
         self.send_response(status)
         for key, value in headers.items():
-            self.send_header(key, value)
+            if not (fault.repeat and key == "Content-Length"):
+                self.send_header(key, value)
         self.end_headers()
-        sent = data if fault.cut is None else data[: fault.cut]
+        sent = data * max(fault.repeat, 1) if fault.cut is None else data[: fault.cut]
         for at in range(0, len(sent), fault.piece):
             self.wfile.write(sent[at : at + fault.piece])
             self.wfile.flush()

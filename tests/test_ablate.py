@@ -42,9 +42,13 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(autouse=True)
-def _toy() -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _toy():
+    """The toy method, and the command that a user would have given."""
     toy.register()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["zoo", "ablate", "toy"])
+        yield
 
 
 def prepare(folder, rows=ROWS):
@@ -69,7 +73,6 @@ def plan(tmp_path):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """The same, trained with two seeds; whoever reads it leaves it as it is."""
-    toy.register()
     plan = prepare(tmp_path_factory.mktemp("ablation"))
     plan.failed = plan(seeds=[1, 2]).run()
     plan.results = json.loads((plan.folder / "runs" / "results.json").read_text())
@@ -325,7 +328,8 @@ def test_results_are_written_where_they_are_asked_for(done, run, tmp_path):
     assert status == 0
     assert json.loads(out) == done.results
     text = (tmp_path / "table.md").read_text()
-    assert text.startswith("toy on data dev:\n\n| row | seeds |")
+    name = open_dataset(done.data, "dev").name
+    assert text.startswith(f"toy on {name} dev:\n\n| row | seeds |")
     assert "| small | model.image_encoder.dim=4, model.text_encoder.dim=4 |" in text
 
 

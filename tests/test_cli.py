@@ -88,11 +88,14 @@ class TestCatalogue:
         assert card["venue"] == "CVPR 2023"
 
     @pytest.mark.parametrize("options", [(), ("--json",)])
+    @pytest.mark.parametrize(
+        "known", [{}, {"dataset": "", "split": "", "protocol": "", "metrics": []}]
+    )
     def test_a_damaged_result_file_does_not_hide_the_models(
-        self, run, tmp_path, monkeypatch, options
+        self, run, tmp_path, monkeypatch, options, known
     ):
         """The list says so in its place; only the card of that model is an error."""
-        (tmp_path / "results.json").write_text('{"results": [{}]}')
+        (tmp_path / "results.json").write_text(json.dumps({"results": [known]}))
         monkeypatch.setattr(
             "zoo.cards._bundled_folder", lambda v, _: tmp_path if v.status == "bundled" else None
         )

@@ -103,7 +103,7 @@ BROKEN = {
     ),
     "damaged vocabulary": (
         "evaluate {broken}/damaged_vocabulary --data {data}",
-        r"The vocabulary of 0 words has none for unknown ones; it begins with \[\]\. Give one with <unk>",
+        r"The vocabulary of 0 words has none for unknown ones; it begins with \[\]\. Give one",
     ),
     "no model folder": (
         "evaluate local-dir:{broken}/none --data {data}",

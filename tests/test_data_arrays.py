@@ -191,3 +191,21 @@ def test_more_files_than_may_be_open(tmp_path):
         made[number].read("values", 0, out)
         assert out.tolist() == [[number, number]]
     assert open_files() <= before + OPEN_FILES
+
+
+def test_a_file_without_a_byte_is_named(tmp_path):
+    """What a download that was cut off leaves is no fault of ours."""
+    path = tmp_path / "test_ims.npy"
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"test_ims\.npy does not hold rows"):
+        Shard(path).place("values")
+
+
+def test_equal_rows_may_have_what_is_no_number(tmp_path):
+    """Rows with NaN repeat as others do; that they are not finite is said elsewhere."""
+    (tmp_path / "test_ids.txt").write_text("1\n1\n2\n2\n")
+    (tmp_path / "test_caps.txt").write_text("a\nb\nc\nd\n")
+    values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    values[:, 0] = np.nan
+    np.save(tmp_path / "test_ims.npy", values.repeat(2, 0))
+    assert len(open_dataset(tmp_path, "test").features) == 2

@@ -20,7 +20,7 @@ from zoo.data import conversion
 from zoo.data.conversion import convert, open_sources
 from zoo.data.dataset import open_dataset
 from zoo.data.store import FeatureStore, verify
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 
 SPLITS = {"train": range(6), "test": range(6, 8), "testall": range(6, 11)}
 FEATURES = np.random.default_rng(0).normal(size=(11, 3, 4)).astype(np.float16).astype(np.float32)
@@ -190,7 +190,7 @@ def test_the_command_says_what_to_do(tmp_path, run):
     assert "has no features of train" in error
     status, _, error = run("convert-features", tmp_path / "nothing", tmp_path / "c")
     assert status == 1
-    assert "no feature store" in error
+    assert "nothing at" in error
 
 
 def test_a_store_is_converted_to_half_precision(tmp_path):
@@ -201,3 +201,28 @@ def test_a_store_is_converted_to_half_precision(tmp_path):
     one, other = FeatureStore.open(exact), FeatureStore.open(half)
     assert torch.equal(one.rows(range(11)).features, other.rows(range(11)).features)
     assert one.ids == other.ids
+
+
+def test_splits_that_a_table_lacks_are_none_to_convert(tmp_path):
+    """Karpathy's file may have one split alone, with features above the folder of captions."""
+    image = {"filename": "1.jpg", "split": "test", "sentences": [{"raw": "a caption"}]}
+    table = tmp_path / "data/annotations/dataset_mine.json"
+    table.parent.mkdir(parents=True)
+    table.write_text(json.dumps({"dataset": "mine", "images": [image]}))
+    np.save(tmp_path / "data/test_ims.npy", FEATURES[:1])
+    assert list(open_sources(tmp_path / "data")) == ["test"]
+    with pytest.raises(InputError, match="lists no image of dev"):
+        open_sources(tmp_path / "data", ["dev"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nothing", "nothing at"), ("features.npy", "an array alone"), ("file.txt", "no features in")],
+)
+def test_what_cannot_be_converted_is_said(tmp_path, name, message):
+    """A place that is not there, an array without ids, and other files."""
+    if name != "nothing":
+        np.save(tmp_path / "features.npy", FEATURES)
+        (tmp_path / "features.npy").rename(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        open_sources(tmp_path / name)

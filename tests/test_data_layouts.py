@@ -249,6 +249,19 @@ def test_folders_may_be_splits(tmp_path):
     assert zoo.open_dataset(tmp_path, "test").captions == ("three",)
 
 
+def test_pictures_of_one_name_are_not_mixed_up(tmp_path):
+    """Without the folders that tell them apart, neither picture nor features are found."""
+    lines(tmp_path / "test.tsv", ["a/1.jpg\tone caption", "b/1.jpg\tanother caption"])
+    lines(tmp_path / "images/1.jpg", ["x"])
+    (tmp_path / "some features").mkdir()
+    np.save(tmp_path / "some features/1.npy", np.ones((2, 8), np.float32))
+    with pytest.raises(DataError, match="2 of 2 images have no features"):
+        zoo.open_dataset(tmp_path, "test")
+    (tmp_path / "some features/1.npy").unlink()
+    with pytest.raises(DataError, match="2 of 2 pictures are not there"):
+        zoo.open_dataset(tmp_path, "test")
+
+
 def test_what_is_hidden_or_closed_is_passed_by(tmp_path, monkeypatch):
     """Copies that a system makes under hidden names, and folders that may not be read."""
     LAYOUTS["tokens"](tmp_path, IMAGES)
@@ -368,6 +381,9 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
     assert zoo.open_dataset(tmp_path, "test").captions == captions
 
 
+KARPATHYS = '{"filename": "a", "split": "test", "sentences": [{"raw": "b"}]}'
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
@@ -379,17 +395,39 @@ def test_tables_are_read_as_they_are_in_the_field(tmp_path, rows, captions):
             "has 'two' as a caption of b, and 'one' under the same id",
         ),
         ("test.csv", ["image,caption"], "lists no caption"),
+        ("test.csv", ["caption,image", "a dog, running,1.jpg"], "Row 1 .* 3 cells and not 2"),
+        ("test.csv", ["image,caption", '1.jpg,"a dog', "2.jpg,a cat"], r"test\.csv .* quotes"),
+        ("test.csv", ["image,caption", '1.jpg,"a" dog', "2.jpg,a cat"], r"test\.csv .* quotes"),
         ("test.jsonl", ['{"image": "a", "caption": "b"}', "{"], "Line 2 of .* is not JSON"),
         ("test.jsonl", ['{"image": "a", "caption": "b"}', "{}"], "Record 2 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": "b"}, 3]'], "Record 2 of .* has no image"),
         ("test.json", ['[{"image": "a", "caption": "b"}, '], r"test\.json is not JSON"),
         ("captions_test.json", ['{"images": 3}'], "no captions as COCO's annotations"),
-        ("dataset_x.json", ['{"images": []}'], "lists no image of test"),
+        ("test_caps.txt", [], "0 captions and 0 ids in test"),
+        (
+            "dataset_x.json",
+            ['{"images": [{"filename": "a", "split": "test", "sentences": [{"raw": " "}]}]}'],
+            "has '' as a caption of a",
+        ),
+        (
+            "dataset_x.json",
+            [f'{{"images": [{", ".join(2 * [KARPATHYS])}]}}'],
+            "lists the image a more than once",
+        ),
+        ("test.json", ['[{"image": null, "caption": "b"}]'], "Record 1 of .* has no image"),
+        ("test.json", ['[{"image": "a", "caption": [["b"]]}]'], "Record 1 of .* has no image"),
+        ("test.json", ['[{"image": "a", "caption": null}]'], "Record 1 of .* has no image"),
+        (
+            "captions_test.json",
+            ['{"images": [{"id": 1}], "annotations": [{"image_id": 1, "id": 2, "caption": null}]}'],
+            "no captions as COCO's annotations",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, name, rows, message):
     """With the file, and the row where there are rows."""
     lines(tmp_path / name, rows)
+    lines(tmp_path / "test_ids.txt", [])
     with pytest.raises(DataError, match=message):
         zoo.open_dataset(tmp_path, "test")
 
@@ -427,6 +465,13 @@ def test_caption_ids_are_not_unpickled(tmp_path):
     with pytest.raises(DataError, match=r"coco_test_ids\.npy holds no list of caption ids"):
         zoo.open_dataset(folder, "test")
     assert not (tmp_path / "mark").exists()
+
+
+def test_a_split_that_karpathys_file_lacks_is_the_users_choice(tmp_path):
+    """The file is not damaged."""
+    lines(tmp_path / "dataset_x.json", ['{"images": []}'])
+    with pytest.raises(InputError, match="lists no image of test"):
+        zoo.open_dataset(tmp_path, "test")
 
 
 def test_records_without_a_caption_are_no_layout(tmp_path):

@@ -63,12 +63,17 @@ def vinvl(row: int, image: str) -> list[object]:
     return [image, json.dumps(table)]
 
 
+def vinvl_for_retrieval(row: int, image: str) -> list[object]:
+    """A line of the table that VinVL's retrieval reads."""
+    return [image, COUNTS[row], in_base64(FEATURES[row])]
+
+
 def write_table(path: Path, line: Callable[[int, str], list[object]], order: list[int]) -> int:
     """A table of some images; gives the number of its bytes."""
     lines = ["\t".join(map(str, line(row, IDS[row]))) + "\n" for row in order]
     path.write_text("".join(lines))
     starts = np.cumsum([0] + [len(one) for one in lines])[:-1]
-    if line is vinvl:
+    if line in (vinvl, vinvl_for_retrieval):
         path.with_suffix(".lineidx").write_text("".join(f"{start}\n" for start in starts))
     return path.stat().st_size
 
@@ -92,9 +97,8 @@ def write_store(folder: Path, ids: tuple[str, ...]) -> None:
 
 def write_form(root: Path, form: str) -> Path:
     """The features in one form; gives their place."""
-    if form in ("bottom-up tsv", "lxmert tsv", "vinvl tsv"):
-        line = {"b": bottom_up, "l": lxmert, "v": vinvl}[form[0]]
-        write_table(root / "test.tsv", line, [2, 0, 1])
+    if form in LINES:
+        write_table(root / "test.tsv", LINES[form], [2, 0, 1])
         return root / "test.tsv"
     if form == "two tables":
         write_table(root / "train.tsv.0", bottom_up, [1])
@@ -125,11 +129,18 @@ def write_form(root: Path, form: str) -> Path:
     return path.parents[1] if form == "cora" else path.parent
 
 
+LINES = {
+    "bottom-up tsv": bottom_up,
+    "lxmert tsv": lxmert,
+    "vinvl tsv": vinvl,
+    "vinvl tsv for retrieval": vinvl_for_retrieval,
+}
 FORMS = {
     "bottom-up tsv": "boxes and sizes",
     "lxmert tsv": "boxes and sizes",
     "two tables": "boxes and sizes",
     "vinvl tsv": "",
+    "vinvl tsv for retrieval": "",
     "xmodaler": "boxes and sizes",
     "aoanet": "boxes",
     "cora": "",
@@ -215,6 +226,7 @@ def test_tables_of_pairs_are_no_tables_of_regions(tmp_path):
     """A .tsv of captions beside them is passed over."""
     root = write_captions(tmp_path / "data")
     (root / "pairs.tsv").write_text("20\ta caption\n7\tanother\n")
+    (root / "three.tsv").write_text("20\t4\ta caption\n")
     (root / "six.tsv").write_text("a\tb\tc\td\te\tf\n")
     assert open_dataset(root, "test").features is None
 
@@ -308,7 +320,7 @@ def test_features_change_their_fingerprint(tmp_path):
 def test_what_is_no_features_is_said(tmp_path):
     """A folder without any form of features leads to the way to make them."""
     root = write_captions(tmp_path / "data")
-    with pytest.raises(DataError, match="no feature store"):
+    with pytest.raises(DataError, match=r"no features in a form .* zoo extract"):
         open_dataset(root, "test", features=root)
 
 
@@ -336,3 +348,20 @@ def test_images_are_found_by_the_number_in_their_file(tmp_path):
     (root / "dataset_coco.json").write_text(json.dumps({"dataset": "coco", "images": images}))
     write_form(root, "aoanet")
     check(open_dataset(root, "test").features, "boxes")
+
+
+def test_a_file_that_is_missing_hides_no_features(tmp_path):
+    """Also where it is the first image's, the folder is found, and the image is named."""
+    root = write_captions(tmp_path / "data")
+    (write_form(root, "flat") / f"{IDS[0]}.npy").unlink()
+    with pytest.raises(DataError, match="1 of 3 images have no features, the first is '20'"):
+        open_dataset(root, "test")
+
+
+@pytest.mark.parametrize("form", ["aoanet", "cora", "bottom-up tsv"])
+def test_features_may_be_named_by_the_folder_around_them(tmp_path, form):
+    """What is found beside captions is found there as well."""
+    root = write_captions(tmp_path / "data")
+    write_form(write_captions(tmp_path / "elsewhere"), form)
+    source = open_dataset(root, "test", features=tmp_path / "elsewhere").features
+    check(source, FORMS[form])

@@ -225,6 +225,38 @@ def test_damage_is_found_when_the_store_is_opened(tmp_path, fault, message):
         FeatureStore.open(tmp_path)
 
 
+def test_going_on_does_not_vouch_for_what_changed(tmp_path):
+    """The checksum of a shard is that of when it was written, however often the command is given.
+
+    One that was deleted is written again, and has its own.
+    """
+    write_store(tmp_path)
+    path = tmp_path / "00001.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    write_store(tmp_path)
+    with pytest.raises(DataError, match=r"00001\.safetensors is missing .* Delete that file, and"):
+        verify(tmp_path)
+    path.unlink()
+    write_store(tmp_path)
+    verify(tmp_path)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_shard_that_was_cut_off_is_named_when_going_on(tmp_path, finished):
+    """Whether the store was complete or not."""
+    writer = StoreWriter(tmp_path, Plan(ids=IDS, shard_rows=4))
+    for number, rows in writer.unfinished():
+        writer.write(number, regions(rows))
+    if finished:
+        writer.finish()
+    path = tmp_path / "00001.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"00001\.safetensors .* Delete that file, and give"):
+        write_store(tmp_path)
+
+
 def test_one_changed_bit_is_found_by_reading_all(tmp_path):
     """`verify` accepts the store as written, and not with one bit changed."""
     write_store(tmp_path)

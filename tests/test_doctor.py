@@ -502,3 +502,10 @@ def test_a_place_without_data_is_a_problem(tmp_path, run, place):
     assert [(one.level, one.check) for one in found.findings] == [("problem", "layout")]
     assert found.models == ()
     assert run("doctor", tmp_path / place)[0] == 1
+
+
+def test_boxes_that_are_no_numbers_are_not_called_empty():
+    """NaN is a fault of its own: to convert such boxes would not help."""
+    boxes = torch.full((1, 2, 4), torch.nan)
+    found = image_faults(Regions(torch.ones(1, 2, 3), torch.ones(1, 2) > 0, boxes))
+    assert [name for name, rows in found.items() if rows.any()] == ["infinite"]

@@ -37,6 +37,13 @@ def succeeds(snapshot) -> bool:
     return all((folder / name).read_bytes() == data for name, data in FILES.items())
 
 
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """A second or two in the place of half a minute."""
+    monkeypatch.setattr(client, "SILENCE", 1.6)
+    monkeypatch.setattr(client, "STALL", 0.5)
+
+
 REFUSALS = {
     401: r"lets nobody at .* of org/model without a token .*hf auth login",
     403: r"may not have .* of org/model \(403\)\. Ask for access at http",
@@ -46,6 +53,17 @@ REFUSALS = {
     500: r"out of order \(500\) for .* of org/model\. Try again later.*offline=True",
     503: r"out of order \(503\)",
 }
+
+
+def test_the_hub_s_address_is_read_when_it_is_needed(monkeypatch):
+    """Ours before the client's own, which the client reads once and for all."""
+    for name in ("ZOO_HUB_ENDPOINT", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    assert client.endpoint() == "https://huggingface.co"
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
+    assert client.endpoint() == "https://mirror.example"
+    monkeypatch.setenv("ZOO_HUB_ENDPOINT", "https://own.example")
+    assert client.endpoint() == "https://own.example"
 
 
 @pytest.mark.parametrize("status", REFUSALS)
@@ -100,6 +118,7 @@ def test_what_is_absent_is_told_apart(snapshot):
         snapshots.fetch(more)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("where", ["/api/models/", "/_files/"])
 def test_a_hub_that_keeps_silent_is_given_up(hub, snapshot, where):
     """After the time that is allowed, and not much later."""
@@ -115,6 +134,7 @@ def test_a_hub_that_keeps_silent_is_given_up(hub, snapshot, where):
     assert succeeds(snapshot)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_download_that_stalls_is_asked_for_once_more(hub, snapshot):
     """It goes on from where it stalled."""
     hub.fault(BIG, piece=50_000, pause=client.STALL + 1, times=1)
@@ -126,6 +146,7 @@ def test_a_download_that_stalls_is_asked_for_once_more(hub, snapshot):
     ]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_trickle_is_as_good_as_silence(hub, snapshot):
     """Some bytes a second would last for days, and no read of them would time out."""
     hub.fault(BIG, piece=10, pause=0.1)

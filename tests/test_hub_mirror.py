@@ -53,8 +53,6 @@ def mirror(hub, tmp_path, monkeypatch) -> Iterator[None]:
     try:
         _await(port, process)
         monkeypatch.setenv("ZOO_HUB_ENDPOINT", f"http://127.0.0.1:{port}")
-        monkeypatch.setattr("zoo.hub.SILENCE", 20.0)
-        monkeypatch.setattr("zoo.hub.STALL", 20.0)
         yield
     finally:
         process.kill()

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from zoo import snapshots
-from zoo.errors import WeightsError
+from zoo.errors import DataError, WeightsError
 from zoo.files import Pin
 from zoo.hub import Snapshot
 from zoo.snapshot_folders import folder_of
@@ -86,6 +86,14 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub, snapshot):
 
     assert contents(snapshots.fetch(snapshot)) == FILES
     assert ranges(hub) == [None, "bytes=100000-", "bytes=200000-"]
+
+
+def test_a_connection_may_break_as_often_as_it_likes(hub, snapshot):
+    """As long as something comes each time, tries are not counted."""
+    hub.fault(BIG, cut=SIZE // 6)
+
+    assert contents(snapshots.fetch(snapshot)) == FILES
+    assert hub.contents_sent(BIG) == 7
 
 
 def test_the_next_call_goes_on_where_the_last_one_gave_up(hub, snapshot):
@@ -168,14 +176,31 @@ def test_a_file_that_is_wrong_twice_is_refused_and_gone(hub, snapshot, wrong):
 
 
 def test_a_left_over_part_that_is_wrong_costs_one_more_fetch(hub, snapshot):
-    """Bytes of another file, and more than there should be: both are seen."""
+    """Bytes of another file, and more than there should be: both are seen, and are no try."""
     place(snapshot).mkdir(parents=True)
     (place(snapshot) / f".{BIG}.part").write_bytes(b"x" * 1000)
     (place(snapshot) / ".vocab.json.part").write_bytes(b"y" * 1000)
+    hub.fault("vocab.json", flip=True, times=1)
 
     assert contents(snapshots.fetch(snapshot)) == FILES
     assert ranges(hub) == ["bytes=1000-", None]
-    assert hub.contents_sent("vocab.json") == 1
+    assert hub.contents_sent("vocab.json") == 2
+
+
+def test_no_more_is_written_than_there_should_be(hub, snapshot):
+    """Of a file whose length is not told, and which does not end."""
+    hub.fault(BIG, repeat=3)
+    sizes = []
+
+    def advance(name, _came, _total):
+        part = place(snapshot) / f".{name}.part"
+        sizes.append(part.stat().st_size if part.exists() else 0)
+
+    with pytest.raises(
+        WeightsError, match=rf"came twice and has \d\d\d,\d\d\d bytes in place of {SIZE:,}"
+    ):
+        snapshots.fetch(snapshot, advance=advance)
+    assert max(sizes) <= SIZE
 
 
 def test_a_server_without_ranges_sends_the_whole_again(hub, snapshot):
@@ -186,9 +211,11 @@ def test_a_server_without_ranges_sends_the_whole_again(hub, snapshot):
     assert contents(snapshots.fetch(snapshot)) == FILES
 
 
-def test_progress_adds_up_to_what_there_is(hub, snapshot):
-    """Whatever was cut off, wrong or fetched before."""
-    hub.ranges = False
+@pytest.mark.parametrize("ranges", [True, False])
+def test_progress_adds_up_to_what_there_is(hub, snapshot, ranges):
+    """Whatever was cut off, refused, wrong or fetched before."""
+    hub.ranges = ranges
+    hub.fault("/_files/", status=416, times=1)
     hub.fault(BIG, cut=100_000, times=1)
     hub.fault(BIG, flip=True, times=1)
     place(snapshot).mkdir(parents=True)
@@ -213,9 +240,23 @@ def test_a_cached_file_that_changed_is_fetched_anew(hub, snapshot):
         WeightsError, match=r"config\.json has .*; vocab\.json is missing\), and off"
     ):
         snapshots.fetch(snapshot, offline=True)
+    hub.fault("/resolve/", status=404)
+    with pytest.raises(WeightsError):
+        snapshots.fetch(snapshot)
+    assert contents(folder) == {}
+
+    hub.faults.clear()
+    assert contents(snapshots.fetch(snapshot)) == FILES
+    assert [hub.contents_sent(name) for name in (BIG, "vocab.json")] == [2, 2]
+
+
+def test_a_file_that_was_written_to_is_read_again(snapshot):
+    """Its size and inode are as before; its time is not."""
+    file = snapshots.fetch(snapshot) / BIG
+    with file.open("r+b") as opened:
+        opened.write(b"?")
 
     assert contents(snapshots.fetch(snapshot)) == FILES
-    assert [hub.contents_sent(name) for name in FILES] == [2, 2, 2]
 
 
 def test_what_changed_without_a_trace_is_found_when_asked_to_verify(snapshot):
@@ -239,6 +280,19 @@ def test_a_copied_cache_is_read_once_and_then_trusted(snapshot, monkeypatch):
 
     monkeypatch.setattr("zoo.files.sha256", None)
     assert snapshots.fetch(snapshot, offline=True) == folder
+
+
+def test_a_cache_that_cannot_be_written_is_read_each_time(snapshot, monkeypatch):
+    """One that an administrator filled, for example."""
+    folder = snapshots.fetch(snapshot)
+    (folder / ".checked.json").unlink()
+    monkeypatch.setattr("zoo.checked.write_atomically", _refuse)
+
+    assert snapshots.fetch(snapshot, offline=True) == folder
+
+
+def _refuse(path, _data):
+    raise DataError(f"{path} cannot be written")
 
 
 def test_a_disk_without_space_is_seen_before_anything_is_fetched(hub, snapshot, monkeypatch):
@@ -277,7 +331,7 @@ def test_a_home_that_cannot_be_written_is_named(snapshot, tmp_path, monkeypatch)
 
 def test_names_that_lead_out_of_the_folder_are_not_fetched(hub):
     """Nor hidden ones, nor folders, nor anything that could be run."""
-    bad = ["../evil.json", ".checked.json", "a/b.json", "model.bin", "model.pth", "run.py", "x\\y"]
+    bad = ["../evil.json", ".checked.json", "a.json/b.json", "model.pth", "run.py", "x\\y.json"]
     commit = hub.add("org/model", FILES | dict.fromkeys(bad, b"{}"))
     found = snapshots.look_up("org/model", "main")
 

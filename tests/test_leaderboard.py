@@ -105,12 +105,15 @@ def test_every_group_and_protocol_has_rows_with_known_errors_marked():
         ({"rsum_printed": "465.0"}, "rsum_printed is 465.0, and no other sum"),
         ({"t2i_r1": "87.7", "rsum": "504.1"}, "t2i recalls 87.7, 77.7, 85.2 fall"),
         ({"i2t_r10": "195.8", "rsum": "565.0"}, "no percent"),
-        ({"i2t_r1": "much"}, "line 2"),
+        ({"i2t_r1": "much"}, "line 2: i2t_r1 is 'much' and no number"),
         ({"source": " "}, "source is empty"),
         ({"protocol": "coco"}, "protocol is 'coco' and not one of f30k-1k"),
         ({"group": "mine"}, "group is 'mine'"),
         ({"ensemble": "maybe"}, "ensemble is 'maybe'"),
-        ({"year": "late"}, "line 2"),
+        ({"t2i_r5": "NaN"}, "t2i_r5 is 'NaN' and no number"),
+        ({"rsum": "inf"}, "rsum is 'inf' and no number"),
+        ({"rsum_printed": "NaN"}, "rsum_printed is 'NaN' and no number"),
+        ({"year": "late"}, "line 2: year is 'late' and no number"),
     ],
 )
 def test_a_row_that_cannot_be_right_is_refused(tmp_path, change, said):

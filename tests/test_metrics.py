@@ -156,6 +156,21 @@ def test_a_score_that_is_not_finite_is_refused_by_its_place(value, ties):
             retrieval_ranks(scores, pairs, ties)
 
 
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8, np.float16])
+@pytest.mark.parametrize("ties", ["against", "legacy"])
+def test_the_type_of_scores_changes_no_rank(kind, ties):
+    """Counts and yes or no are scores, too."""
+    scores = np.array([[0, 1, 1, 0], [1, 0, 0, 1]])
+    pairs = np.array([[0, 0], [0, 1], [1, 2], [1, 3]])
+
+    found, expected = (
+        retrieval_ranks(scores.astype(each), pairs, ties) for each in (kind, np.float64)
+    )
+
+    assert found.images.tolist() == expected.images.tolist()
+    assert found.texts.tolist() == expected.texts.tolist()
+
+
 def test_the_scores_stay_as_they_are():
     """They may be a map of a file that is only read."""
     scores = np.random.default_rng(0).standard_normal((3, 3))

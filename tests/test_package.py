@@ -85,7 +85,7 @@ def test_the_commands_of_the_readme_exist():
 
     commands = get_command(app).commands
     shown = [line for block in code_blocks(README) for line in block.splitlines()]
-    used = [re.findall(r"\bzoo ([a-z]+)(.*)", line.split("#")[0]) for line in shown]
+    used = [re.findall(r"\bzoo ([a-z-]+)(.*)", line.split("#")[0]) for line in shown]
     used = [call for calls in used for call in calls]
 
     assert {name for name, _ in used} >= {"list", "score", "extract", "train", "evaluate", "demo"}

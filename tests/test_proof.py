@@ -49,7 +49,7 @@ def changed(**changes):
 
 def test_a_row_that_tells_how_to_measure_it_again_is_proven():
     """Figures rounded to two decimals may miss their sum by as much."""
-    rows = [SOUND, changed(rsum=210.03)]
+    rows = [SOUND, changed(rsum=210.03, seed=2, model_sha256="b" * 64)]
     assert unproven(SOUND) == []
     assert proven(rows, Path("results.json")) is rows
 
@@ -61,6 +61,9 @@ def test_a_row_that_tells_how_to_measure_it_again_is_proven():
         ({"i2t_r1": 20.1}, r"rsum is 210\.01, but its six parts sum to 210\.10"),
         ({"t2i_r1": 31.0, "t2i_r5": 9.0}, r"t2i recalls \[31\.0, 9\.0, 50\.0\] fall"),
         ({"i2t_r10": 101.0, "rsum": 251.01}, "no percent"),
+        ({"rsum": float("nan")}, "rsum is nan"),
+        ({"i2t_r1": float("nan"), "rsum": float("nan")}, "rsum is nan"),
+        ({"ties": "legacy"}, "ties are 'legacy' and not against"),
         ({"command": None}, "command is None"),
         ({"command": "by hand"}, "command is 'by hand'"),
         ({"date": "yesterday"}, "date is 'yesterday'"),
@@ -75,6 +78,26 @@ def test_a_row_that_nobody_can_recompute_is_refused(changes, said):
 
     assert str(caught.value).startswith("results.json has a row of f8k test (seed 1) that does not")
     assert "zoo evaluate MODEL --data PATH --split test --save-results" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "several rows of one seed; .* several rows of one model_sha256"),
+        ({"seed": 2}, "f8k test 1k has several rows of one model_sha256"),
+        ({"model_sha256": "b" * 64}, "f8k test 1k has several rows of one seed"),
+        (
+            {"seed": 2, "model_sha256": "b" * 64, "data_fingerprint": "e" * 64},
+            "f8k test 1k has rows of more than one data_fingerprint",
+        ),
+    ],
+)
+def test_a_mean_is_over_seeds_of_their_own_on_the_same_data(changes, said):
+    """No run counts twice, and no other data are mixed in; another split is another line."""
+    proven([SOUND, changed(**changes, split="dev")], Path("results.json"))
+
+    with pytest.raises(DataError, match=said):
+        proven([SOUND, changed(**changes)], Path("results.json"))
 
 
 @pytest.mark.parametrize(

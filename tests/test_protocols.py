@@ -133,3 +133,14 @@ def test_numbers_below_one_and_unknown_names_are_refused():
         Protocol(folds=0)
     with pytest.raises(InputError, match=r"'coco1k'\. Did you mean 'coco-1k'"):
         choose_protocol("coco1k")
+
+
+def test_a_data_set_has_no_name_of_another_ones_table():
+    """Flickr8k's test split has the counts of Flickr30K's; a folder of any other name may be it."""
+    scores = np.zeros((1000, 5000), np.float32)
+    pairs = np.stack([np.arange(5000) // 5, np.arange(5000)], 1)
+    f30k = choose_protocol("f30k-1k")
+
+    names = [measure(scores, pairs, f30k, dataset=name).name for name in ("f8k", "f30k", "mine")]
+
+    assert names == ["own", "f30k-1k", "f30k-1k"]

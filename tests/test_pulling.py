@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -167,6 +168,20 @@ def test_the_client_is_loaded_when_something_is_to_be_fetched():
     assert told.stdout.strip() == "False"
 
 
+@pytest.mark.usefixtures("commit")
+def test_a_bar_is_drawn_for_a_reader_and_not_for_a_log(monkeypatch, capsys):
+    """Each file has one, with its size and the speed."""
+    zoo.pull("chan-toy")
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setenv("ZOO_HOME", os.environ["ZOO_HOME"] + "-2")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    zoo.pull("chan-toy")
+    drawn = capsys.readouterr().err
+    assert all(word in drawn for word in ("model.safetensors", "vocab.json", "kB"))
+
+
 def break_off(run, hub, files) -> str:
     """Pull a model of which 5,000 bytes come; its name."""
     name = f"hf-hub:org/other@{hub.add('org/other', files)}"
@@ -207,7 +222,7 @@ class TestCommands:
         _, out, _ = run("cache", "ls")
         assert "org/chan-toy" in out
         assert "whole" in out
-        assert "unfinished, 5,000 bytes of downloads" in out
+        assert "incomplete, 5,000 bytes of unfinished downloads" in out
         first, second = json.loads(run("cache", "ls", "--json")[1])
         assert (first["commit"], first["models"], first["whole"]) == (commit, ["chan-toy"], True)
         assert first["bytes"] == sum(map(len, files.values()))
@@ -217,11 +232,15 @@ class TestCommands:
         """What is wrong is named, and pulled anew."""
         run("pull", "chan-toy")
         assert run("cache", "verify")[:2] == (0, f"org/chan-toy@{commit[:12]}: as it was fetched\n")
-        (folder_of("org/chan-toy", commit) / "vocab.json").write_text("{}")
+        file = folder_of("org/chan-toy", commit) / "vocab.json"
+        facts = file.stat()
+        with file.open("r+b") as opened:
+            opened.write(b"[")
+        os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as if the disk forgot a bit
 
         status, out, err = run("cache", "verify", "chan-toy")
         assert status == 1
-        assert "vocab.json has 2 bytes in place of" in out
+        assert "vocab.json has the content" in out
         assert "zoo pull NAME --verify" in err
         (told,) = json.loads(run("cache", "verify", "--json")[1])
         assert list(told["faults"]) == ["vocab.json"]
@@ -250,13 +269,28 @@ class TestCommands:
     def test_unfinished_downloads_are_deleted_alone(self, run, commit, hub, files):
         """What is whole stays, and a download begins anew."""
         run("pull", "chan-toy")
+        place = folder_of("org/chan-toy", commit)
+        (place / ".vocab.json.part").write_bytes(b"of a repair that was killed")
         other = break_off(run, hub, files)
+        size = 27 + 5000 + len(files["config.json"])
+        assert [one["whole"] for one in json.loads(run("cache", "ls", "--json")[1])] == [
+            True,
+            False,
+        ]
 
-        assert run("cache", "rm", "--unfinished")[2] == "5,000 bytes are free again.\n"
-        assert folder_of("org/chan-toy", commit).is_dir()
+        assert run("cache", "rm", "--unfinished")[2] == f"{size:,} bytes are free again.\n"
+        (left,) = json.loads(run("cache", "ls", "--json")[1])
+        assert (left["folder"], left["whole"], left["unfinished_bytes"]) == (str(place), True, 0)
         hub.faults.clear()
         assert run("pull", other)[0] == 0
         assert all("range" not in one.headers for one in hub.requests[-3:])
+
+    def test_a_file_that_is_gone_is_named(self, run, commit):
+        """Though nothing was left unfinished."""
+        run("pull", "chan-toy")
+        (folder_of("org/chan-toy", commit) / "vocab.json").unlink()
+
+        assert "without vocab.json" in run("cache", "ls")[1]
 
     def test_nothing_is_deleted_by_mistake(self, run, commit):
         """No name, or an unknown one."""

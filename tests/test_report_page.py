@@ -27,7 +27,7 @@ from zoo.protocols import Protocol, folds_of, measure
 from zoo.report.charts import rank_bars, rank_shares, recall_curve, recall_lines
 from zoo.report.failures import Fold, find_failures
 from zoo.report.page import report_page
-from zoo.report.results import WAYS
+from zoo.report.recalls import WAYS
 from zoo.report.thumbnails import thumbnail
 from zoo.scores import SavedScores, ScoresIndex, listing_fingerprint
 

@@ -26,7 +26,7 @@ def row(rsum, seed=1, **more):
     """A measurement whose six figures are equal, with all that it must tell."""
     metrics = dict.fromkeys(FIGURES, rsum / 6) | {"rsum": rsum}
     facts = {"dataset": "f8k", "split": "test", "protocol": "1k", "metrics": metrics, "seed": seed}
-    return TOLD | facts | more
+    return TOLD | {"model_sha256": f"{seed:064x}"} | facts | more
 
 
 def write(folder, *rows, **more):
@@ -243,6 +243,14 @@ def test_write_needs_a_file(run):
     status, _, err = run("results", "--write")
     assert status == 1
     assert "zoo results --write FILE" in err
+
+
+def test_a_document_is_renewed_or_compared_and_not_both(document, run):
+    """The one would make the other say nothing."""
+    before = document.read_text()
+    status, _, err = run("results", "--write", "--check", document)
+    assert (status, document.read_text()) == (1, before)
+    assert "Give one of the two" in err
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md"])

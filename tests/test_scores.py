@@ -135,6 +135,40 @@ def test_damage_is_told_from_absence(tmp_path, matrix):
         SavedScores.open(tmp_path / "s")
 
 
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("scores.npy", np.asfortranarray, "no float32 matrix"),
+        ("scores.npy", np.float64, "no float32 matrix"),
+        ("scores.npy", np.transpose, "no float32 matrix"),
+        ("pairs.npy", np.float64, "it is float64 of shape"),
+        ("pairs.npy", np.ravel, r"it is int64 of shape \(12,\)"),
+    ],
+)
+def test_files_of_another_form_are_refused(tmp_path, matrix, file, change, message):
+    """Their bytes are never read as something else, which would give figures of nothing."""
+    SavedScores.create(tmp_path, index(), PAIRS).append(matrix)
+    np.save(tmp_path / file, change(np.load(tmp_path / file)))
+
+    with pytest.raises(DataError, match=message):
+        np.asarray(SavedScores.open(tmp_path).scores)
+
+
+@pytest.mark.parametrize("file", ["scores.npy", "pairs.npy"])
+def test_a_number_that_was_changed_is_noticed(tmp_path, matrix, file):
+    """Whoever measures the scores again, or goes on with them, does so with those of the model."""
+    SavedScores.create(tmp_path / "s", index(), PAIRS).append(matrix)
+    place = tmp_path / "s" / file
+    content = bytearray(place.read_bytes())
+    content[-8] ^= 1
+    place.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"scores or pairs were changed.*Delete the folder"):
+        SavedScores.open(tmp_path / "s")
+    with pytest.raises(DataError, match="scores or pairs were changed"):
+        SavedScores.create(tmp_path / "s", index(), PAIRS)
+
+
 def test_rows_that_do_not_fit_are_refused(tmp_path, matrix):
     """Too many, or of another number of captions."""
     saved = SavedScores.create(tmp_path / "s", index(), PAIRS)

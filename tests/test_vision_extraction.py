@@ -270,7 +270,7 @@ def test_bad_photographs_can_be_skipped(tmp_path, photos):
     again = extract(
         [*photos, tmp_path / "photos" / "none.png"], tmp_path / "out", extractor, **options
     )
-    assert (again.extracted, again.kept, again.skipped) == (0, COUNT + 1, summary.skipped)
+    assert (again.extracted, again.kept, again.skipped) == (0, COUNT - 6, summary.skipped)
 
 
 def test_only_bad_photographs_give_an_error_with_a_reason(tmp_path, photos):

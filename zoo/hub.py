@@ -233,8 +233,8 @@ def _told(asked: Asked) -> Iterator[None]:
         ) from error
     except HTTPError as error:
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        silent = "TimeoutException" in kinds
-        raise asked.unreachable("it is silent" if silent else str(error)) from error
+        reason = "it is silent" if "TimeoutException" in kinds else str(error)
+        raise asked.unreachable(reason, passing="TooManyRedirects" not in kinds) from error
 
 
 @contextmanager

@@ -60,6 +60,8 @@ def retrieval_ranks(
     ([0, 1], [0, 1])
     """
     matrix, all_pairs = np.asarray(scores), np.asarray(pairs, np.int64)
+    if matrix.dtype.kind in "biu":  # they have no infinity, by which matches are left out below
+        matrix = matrix.astype(np.float64)
     _check_shapes(matrix, all_pairs)
     rows, columns = _numbers(images, matrix.shape[0]), _numbers(texts, matrix.shape[1])
     kept = _renumbered(all_pairs, rows, columns, matrix.shape)

@@ -174,9 +174,12 @@ def _texts_of(pairs: Rows, rows: Rows, columns: Rows) -> Rows:
 
 
 def _name(protocol: Protocol, dataset: str, images: int, captions: int) -> str:
+    families = {name: name.split("-")[0] for name in PROTOCOLS}
     for name, known in PROTOCOLS.items():
+        if dataset in families.values() and families[name] != dataset:
+            continue  # counts alone do not make Flickr8k a row of Flickr30K's table
         counts = known.folds, known.images, (known.images or 0) * (known.captions or 0)
-        meant = name == protocol.name if protocol.name else name.split("-")[0] == dataset
+        meant = name == protocol.name if protocol.name else families[name] == dataset
         if meant and counts == (protocol.folds, images, captions):
             return name
     return "own"

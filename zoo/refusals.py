@@ -56,13 +56,13 @@ class Asked:
         told = self._not_found(code) if status == 404 else self._said(status, wait)
         return HubError(told, status=status, passing=status in PASSING, wait=wait)
 
-    def unreachable(self, reason: str) -> HubError:
+    def unreachable(self, reason: str, *, passing: bool = True) -> HubError:
         """The error for no answer, or one that broke off."""
         return HubError(
             f"The Hub at {self.hub} cannot be reached for {self.what} of {self.repo} ({reason}). "
             "Check the network, HF_ENDPOINT and ZOO_HUB_ENDPOINT, and try again: what has come "
             "is kept. Models that were fetched before load with offline=True.",
-            passing=True,
+            passing=passing,
         )
 
     def _not_found(self, code: str | None) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import DataError, InputError
-from .files import write_atomically
+from .files import sha256, write_atomically
 
 INDEX, SCORES, PAIRS = "index.json", "scores.npy", "pairs.npy"
 IDENTITY = ("listing", "data_fingerprint", "model_fingerprint", "dtype", "code")
@@ -39,6 +39,7 @@ class ScoresIndex(BaseModel):
     code:              the version of the code that scored
     facts:             what else a record of the measurement tells: seed, device, ...
     rows_done:         how many images are scored with all captions
+    contents:          a fingerprint of the files with the scores and the pairs, once all is scored
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +58,7 @@ class ScoresIndex(BaseModel):
     code: str = ""
     facts: dict[str, Any] = {}
     rows_done: int = 0
+    contents: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,7 +83,10 @@ class SavedScores:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open a folder of scores. Raises `DataError` when it is incomplete or damaged."""
+        """Open a folder of scores, all of which are read once to compare their checksum.
+
+        Raises `DataError` when it is incomplete or damaged.
+        """
         saved = cls._read(Path(folder))
         if not saved.complete:
             raise DataError(
@@ -89,6 +94,7 @@ class SavedScores:
                 f"{len(saved.index.image_ids):,} images are scored. Give the command that makes it "
                 "once more; it goes on where it stopped."
             )
+        saved._compare()
         return saved
 
     @classmethod
@@ -127,14 +133,17 @@ class SavedScores:
     def scores(self) -> NDArray[np.float32]:
         """(images, captions), mapped from the disk: read some rows at a time.
 
-        Raises `DataError` when the file is not of the length that the index says.
+        Raises `DataError` when the file is not of the form and the length that the index says.
         """
         path = self.folder / SCORES
         rows, captions = self.index.rows_done, self.index.captions
-        start = len(_npy_header(self.index.shape, np.dtype("<f4")))
-        if not path.is_file() or path.stat().st_size < start + 4 * rows * captions:
+        header = _npy_header(self.index.shape, np.dtype("<f4"))
+        if not path.is_file() or path.stat().st_size < len(header) + 4 * rows * captions:
             raise _damaged(path, f"it is shorter than {rows:,} rows")
-        return np.memmap(path, "<f4", "r", start, (rows, captions))
+        with path.open("rb") as file:
+            if file.read(len(header)) != header:
+                raise _damaged(path, f"it is no float32 matrix of shape {self.index.shape}")
+        return np.memmap(path, "<f4", "r", len(header), (rows, captions))
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add the scores of the next images, (images, captions), and make them durable.
@@ -161,13 +170,25 @@ class SavedScores:
                 "bytes are needed). Free some space and give the command once more; it goes on "
                 "where it stopped."
             ) from error
-        self.index = self.index.model_copy(update={"rows_done": done + len(rows)})
+        finished = self._digest() if done + len(rows) == total else ""
+        update = {"rows_done": done + len(rows), "contents": finished}
+        self.index = self.index.model_copy(update=update)
         self._write_index()
 
     def tell(self, facts: Mapping[str, Any]) -> None:
         """Keep what else a record of the measurement tells, beside what is known already."""
         self.index = self.index.model_copy(update={"facts": {**self.index.facts, **facts}})
         self._write_index()
+
+    def _compare(self) -> None:
+        """Raise `DataError` where the files are not those that were written."""
+        _ = self.scores  # it says more where the form is another
+        if self._digest() != self.index.contents:
+            raise _damaged(self.folder, "its scores or pairs were changed")
+
+    def _digest(self) -> str:
+        files = [sha256(self.folder / name) for name in (SCORES, PAIRS)]
+        return hashlib.sha256("".join(files).encode()).hexdigest()
 
     def _write_index(self) -> None:
         write_atomically(self.folder / INDEX, (self.index.model_dump_json() + "\n").encode())
@@ -187,6 +208,8 @@ class SavedScores:
             ) from error
         except (ValueError, EOFError) as error:
             raise _damaged(folder / PAIRS, str(error)) from error
+        if pairs.dtype != np.int64 or pairs.shape[1:] != (2,):
+            raise _damaged(folder / PAIRS, f"it is {pairs.dtype} of shape {pairs.shape}")
         return cls(folder, index, pairs)
 
     @classmethod
@@ -200,6 +223,8 @@ class SavedScores:
                 f"{'is' if len(other) == 1 else 'are'} not the same. Give another folder, or "
                 "delete that one."
             )
+        if saved.complete:
+            saved._compare()
         return saved
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .checked import faults, pins
 from .files import Pin
 from .hub import COMMIT
-from .snapshot_folders import BRANCHES, alone, root, unfinished
+from .snapshot_folders import alone, root, unfinished
 from .transfer import size_of
 
 
@@ -26,10 +26,14 @@ class Stored:
     unfinished: int
 
     @property
+    def missing(self) -> list[str]:
+        """Files that were there when they were checked, and are not now."""
+        return [name for name in self.files if not (self.folder / name).is_file()]
+
+    @property
     def is_whole(self) -> bool:
-        """Whether every file is there that was there when they were checked."""
-        there = all((self.folder / name).is_file() for name in self.files)
-        return there and bool(self.files) and not self.unfinished
+        """Whether all of it was fetched, and is there."""
+        return bool(self.files) and not self.missing
 
     def faults(self) -> dict[str, str]:
         """Which files are not as they were fetched, and in what; reads every byte."""
@@ -42,22 +46,24 @@ def stored() -> list[Stored]:
     return [_stored(path) for path in sorted(folders) if path.is_dir()]
 
 
-def remove(one: Stored) -> None:
-    """Delete a snapshot, and the branches that led to it. Raises `WeightsError`."""
+def remove(one: Stored) -> int:
+    """Delete a snapshot. How many bytes that sets free. Raises `WeightsError`."""
     with alone(one.folder):
         shutil.rmtree(one.folder)
-        for branch in (one.folder.parent / BRANCHES).glob("*"):
-            if branch.read_text("utf-8") == one.commit:
-                branch.unlink()
+    return one.size + one.unfinished
 
 
-def remove_unfinished(one: Stored) -> None:
-    """Delete what interrupted downloads left in a snapshot. Raises `WeightsError`."""
+def remove_unfinished(one: Stored) -> int:
+    """Delete what interrupted downloads left in a snapshot: all of it, if it never was whole.
+
+    How many bytes that sets free. Raises `WeightsError`.
+    """
+    if not one.files:
+        return remove(one)
     with alone(one.folder):
         for part in unfinished(one.folder):
             part.unlink()
-        if not any(one.folder.iterdir()):
-            one.folder.rmdir()
+    return one.unfinished
 
 
 def _stored(folder: Path) -> Stored:

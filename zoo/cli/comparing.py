@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from .names import complete_model
 from .outputs import check_writable
 from .screen import note, show, show_json
@@ -59,6 +60,8 @@ def results(
     """
     from .documents import renew
 
+    if write and check:
+        raise InputError("--write renews files and --check leaves them. Give one of the two.")
     if write or check:
         renew(list(map(Path, places or ())), write=write)
         return

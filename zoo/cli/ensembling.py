@@ -12,9 +12,8 @@ import typer
 
 from ..errors import InputError
 from .matching import Device
-from .measuring import Ties
 from .outputs import check_writable, write_json
-from .scored import Data, Features, Folds, Places, ProtocolName, Split, names_of, scored
+from .scored import Data, Features, Folds, Places, ProtocolName, Split, Ties, names_of, scored
 from .screen import progress, show
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def ensemble(
     context: typer.Context,
     places: Places,
     data: Data = None,
-    split: Split = "test",
+    split: Split = None,
     features: Features = None,
     weights: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="How much each counts; alike without.")

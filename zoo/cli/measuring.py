@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from ..errors import InputError
 from .matching import Device
 from .names import complete_model, load_model, model_folder
 from .outputs import check_writable
+from .scored import TEST, Split, Ties, check_split
 from .screen import note, progress, show
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from ..evaluation import Evaluation
     from ..model import MatchingModel
     from ..protocols import Protocol
-
-
-class Ties(StrEnum):
-    """The tie policies of `zoo.metrics`, where the command line can read them without torch."""
-
-    AGAINST = "against"
-    LEGACY = "legacy"
 
 
 def evaluate(
@@ -41,7 +34,7 @@ def evaluate(
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")] = None,
-    split: Annotated[str, typer.Option(help="Which split: test, dev, ...")] = "test",
+    split: Split = None,
     features: Annotated[
         Path | None, typer.Option(help="A store that `zoo extract` made, in place of pictures.")
     ] = None,
@@ -110,7 +103,7 @@ def evaluate(
             raise InputError(
                 "Saved scores need no data. Give --scores, or MODEL with --data and --save-scores."
             )
-        evaluation, model_facts = _measure_saved(scores, folder, chosen, ties)
+        evaluation, model_facts = _measure_saved(scores, split, folder, chosen, ties)
         if report is not None:
             write_report(report, scores, evaluation, chosen)
     elif model is None or folder is None or data is None:
@@ -118,7 +111,7 @@ def evaluate(
     else:
         if save_scores is not None:
             check_writable(save_scores, "--save-scores", "folder")
-        dataset = open_dataset(data, split, features=features)
+        dataset = open_dataset(data, split or TEST, features=features)
         loaded = load_model(model, device)
         with kept_scores(save_scores, report) as place:
             evaluation, model_facts = _measure(loaded, folder, dataset, chosen, ties, place)
@@ -197,9 +190,9 @@ def _measure(
 
 
 def _measure_saved(
-    scores: Path, folder: Path | None, protocol: Protocol, ties: Ties
+    scores: Path, split: str | None, folder: Path | None, protocol: Protocol, ties: Ties
 ) -> tuple[Evaluation, dict[str, Any]]:
-    """As `_measure`, of scores on disk; a model's folder that is given must be of their model."""
+    """As `_measure`, of scores on disk; a model's folder, and a split, must be theirs if given."""
     from ..evaluation import evaluate_scores
     from ..files import sha256
     from ..report.results import TRAINED
@@ -207,6 +200,7 @@ def _measure_saved(
     from ..scores import SavedScores
 
     saved = SavedScores.open(scores)
+    check_split(saved, split)
     index = saved.index
     if folder is not None and sha256(folder / WEIGHTS) != index.model_sha256:
         raise InputError(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .matching import Device
-from .measuring import Ties
-from .scored import Data, Features, Folds, Places, ProtocolName, Split, names_of, scored
+from .scored import Data, Features, Folds, Places, ProtocolName, Split, Ties, names_of, scored
 from .screen import show, show_json
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def compare(
     places: Places,
     data: Data = None,
-    split: Split = "test",
+    split: Split = None,
     features: Features = None,
     samples: Annotated[int, typer.Option(min=1, help="How often images are drawn.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawing.")] = 0,

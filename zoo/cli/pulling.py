@@ -86,11 +86,8 @@ def remove_cached(
             "Nothing says what to delete. Name it as `zoo cache ls` shows it, or give --unfinished "
             "or --all."
         )
-    freed = 0
-    for one in _chosen(which):
-        freed += one.unfinished if unfinished else one.size + one.unfinished
-        (remove_unfinished if unfinished else remove)(one)
-    note(f"{freed:,} bytes are free again.")
+    delete = remove_unfinished if unfinished else remove
+    note(f"{sum(map(delete, _chosen(which))):,} bytes are free again.")
 
 
 @cache.command("verify")
@@ -143,10 +140,9 @@ def _names(one: Stored) -> list[str]:
 
 
 def _state(one: Stored) -> str:
-    if one.unfinished or not one.files:
-        return f"unfinished, {one.unfinished:,} bytes of downloads"
-    missing = [name for name in one.files if not (one.folder / name).is_file()]
-    return f"without {', '.join(missing)}" if missing else "whole"
+    missing = f"without {', '.join(one.missing)}" if one.missing else "incomplete"
+    left = f", {one.unfinished:,} bytes of unfinished downloads" if one.unfinished else ""
+    return ("whole" if one.is_whole else missing) + left
 
 
 def _described(one: Stored) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .measuring import Ties
 from .outputs import check_writable
+from .scored import Ties
 from .screen import note
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..scores import SavedScores
 
+
+class Ties(StrEnum):
+    """The tie policies of `zoo.metrics`, where the command line can read them without torch."""
+
+    AGAINST = "against"
+    LEGACY = "legacy"
+
+
+TEST = "test"
+"""The split that is scored where none is asked for."""
+
 Places = Annotated[
     list[str],
     typer.Argument(
@@ -27,7 +39,10 @@ Places = Annotated[
     ),
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")]
-Split = Annotated[str, typer.Option("--split", help="Which split: test, dev, ...")]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", show_default="test", help="Which split: test, dev, ..."),
+]
 Features = Annotated[
     Path | None,
     typer.Option("--features", help="A store that `zoo extract` made, in place of pictures."),
@@ -44,11 +59,12 @@ Folds = Annotated[
 
 @contextmanager
 def scored(
-    places: Sequence[str], data: Path | None, split: str, features: Path | None, device: str
+    places: Sequence[str], data: Path | None, split: str | None, features: Path | None, device: str
 ) -> Iterator[list[SavedScores]]:
     """The scores of each place, while the block runs; those of models are made and thrown away.
 
-    Raises `InputError` for a model without `data` to score.
+    Raises `InputError` for a model without `data` to score, for data that no place needs, and for
+    scores of another split than the one that is asked for, if one is.
     """
     from ..data.dataset import open_dataset
     from ..scores import SCORES, SavedScores
@@ -60,14 +76,29 @@ def scored(
             f"{model} is no folder of scores, and there is no data to score it on. Give --data, or "
             "a folder that was made by: zoo evaluate MODEL --data PATH --save-scores FOLDER"
         )
-    dataset = None if data is None or all(ready) else open_dataset(data, split, features=features)
+    if all(ready) and (data is not None or features is not None):
+        raise InputError(
+            "All that was given are folders of scores, which need no data. Leave out --data and "
+            "--features."
+        )
+    dataset = None if data is None else open_dataset(data, split or TEST, features=features)
     with TemporaryDirectory(prefix="zoo-scores-") as folder:
         found = []
         for number, (place, there) in enumerate(zip(places, ready, strict=True)):
             if not there and dataset is not None:
                 _score(place, dataset, Path(folder) / str(number), device)
             found.append(SavedScores.open(place if there else Path(folder) / str(number)))
+            check_split(found[-1], split)
         yield found
+
+
+def check_split(saved: SavedScores, split: str | None) -> None:
+    """Raise `InputError` where a split is asked for and the scores are of another one."""
+    if split not in (None, saved.index.split):
+        raise InputError(
+            f"{saved.folder} holds scores of the split {saved.index.split}, and --split asks for "
+            f"{split}. Leave out --split, or score that split with --save-scores."
+        )
 
 
 def names_of(places: Sequence[str]) -> list[str]:

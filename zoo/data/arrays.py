@@ -141,7 +141,8 @@ def _check_repetition(path: Path, values: NDArray[Any], caption_images: NDArray[
     firsts = np.unique(caption_images, return_index=True)[1]
     lasts = len(caption_images) - 1 - np.unique(caption_images[::-1], return_index=True)[1]
     for image in _sample(len(firsts)):
-        if not np.array_equal(values[firsts[image]], values[lasts[image]]):
+        # As bytes, for NaN equals nothing.
+        if values[firsts[image]].tobytes() != values[lasts[image]].tobytes():
             raise DataError(
                 f"{path} has a row for each caption, but rows {firsts[image]} and {lasts[image]} "
                 "of one image differ. Check that the features and the ids are of the same split."

@@ -16,7 +16,7 @@ from ..errors import DataError, InputError
 from .arrays import COMPARED
 from .features import FeatureSource
 from .layouts import canonical_split, recognise
-from .sources import find_features, open_named
+from .sources import features_beside, open_named
 from .store import Plan
 
 if TYPE_CHECKING:
@@ -62,12 +62,16 @@ def open_sources(path: Path, splits: Sequence[str] = ()) -> dict[str, FeatureSou
         chosen = [canonical_split(split) for split in splits] or list(recognise(path).splits)
     except InputError:
         return {"": open_named(path)}
-    found = {}
+    found: dict[str, FeatureSource] = {}
     for split in dict.fromkeys(chosen):
-        home = recognise(path, split)
-        source = find_features(home.root, split, home.read(split))
-        if source is not None:
-            found[split] = source
+        data = recognise(path, split)
+        try:
+            source = features_beside(data, split, data.read(split))
+        except InputError:  # a layout may name a split of which its file has no image
+            if splits:
+                raise
+        else:
+            found |= {} if source is None else {split: source}
     missing = [split for split in chosen if split not in found]
     if not found or (splits and missing):
         raise DataError(

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .features import FeatureSource
-from .layouts import Found, Listing, PairRows, canonical_split, first_images, recognise
+from .layouts import PairRows, canonical_split, first_images, recognise
 from .picture_folders import find_pictures
 from .side_files import find_side_files
-from .sources import find_features, open_features
+from .sources import features_beside, open_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +117,7 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
     found, split = recognise(path, split), canonical_split(split)
     listing = found.read(split)
     if features is None:
-        source = _features_beside(found, split, listing)
+        source = features_beside(found, split, listing)
     else:
         source = open_features(features, listing, split)
     return Dataset(
@@ -131,9 +131,3 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
         found.words(split),
         find_side_files(found.root / f"{split}_ims.npy"),
     )
-
-
-def _features_beside(found: Found, split: str, listing: Listing) -> FeatureSource | None:
-    places = dict.fromkeys((found.root, found.home))
-    sources = (find_features(place, split, listing) for place in places)
-    return next((source for source in sources if source is not None), None)

@@ -35,7 +35,7 @@ def find_pictures(found: Found, listing: Listing, *, required: bool) -> tuple[Pa
     if names is None:
         return None
     rows = np.unique(np.linspace(0, len(names) - 1, COMPARED).astype(int))
-    place = _best_place(found, [names[row] for row in rows])
+    place = _best_place(found, [names[row] for row in rows], _forms(names))
     if place is None:
         return None
     folder, form = place
@@ -49,19 +49,21 @@ def find_pictures(found: Found, listing: Listing, *, required: bool) -> tuple[Pa
     return None if missing else paths
 
 
-def _best_place(found: Found, names: Sequence[str]) -> tuple[Path, Form] | None:
+def _best_place(
+    found: Found, names: Sequence[str], forms: Sequence[Form]
+) -> tuple[Path, Form] | None:
     """The folder that has most of these pictures, and how their names are to be read for it.
 
     Where none has any, it is an images folder of the data set itself, if there is one.
     """
     best, most = None, 0
     for folder in _folders(found):
-        for form in FORMS:
+        for form in forms:
             present = sum((folder / form(name)).is_file() for name in names)
             if present > most:
                 best, most = (folder, form), present
     if best is None and (folder := _folders(found)[0]).name in IMAGE_FOLDERS:
-        best = (folder, FORMS[0])
+        best = (folder, forms[0])
     return best
 
 
@@ -76,4 +78,7 @@ def _without_folders(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-FORMS: Sequence[Form] = (str, _without_folders)
+def _forms(names: Sequence[str]) -> list[Form]:
+    """How names may be read so that pictures with different names stay apart."""
+    apart = len({_without_folders(name) for name in names}) == len(set(names))
+    return [str, _without_folders] if apart else [str]

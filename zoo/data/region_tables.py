@@ -22,6 +22,7 @@ from ..errors import DataError
 from .separate import Reader, SeparateFeatures, Single
 
 FORMS: dict[int, tuple[str, ...]] = {
+    3: ("id", "count", "features"),
     6: ("id", "width", "height", "count", "boxes", "features"),
     7: ("id", "width", "height", "count", "boxes", "features", "class_probabilities"),
     10: (
@@ -37,10 +38,12 @@ FORMS: dict[int, tuple[str, ...]] = {
         "features",
     ),
 }
-"""The fields by their number: bottom-up attention's; the same with probabilities; LXMERT's."""
+"""The fields by their number: VinVL's for retrieval; bottom-up attention's; the same with
+probabilities; LXMERT's."""
 HEAD = 1 << 14
 """Bytes of a line in which its id and the number of its boxes stand."""
 
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{16}")  # so long no word is that a caption begins with
 _COUNT = re.compile(rb'"num_boxes"\s*:\s*(\d+)')
 
 
@@ -119,9 +122,13 @@ def _fields(line: bytes) -> dict[str, Any] | None:
     parts = line.rstrip(b"\r\n").split(b"\t")
     if len(parts) == 2 and parts[1].startswith(b"{"):
         return _vinvl(parts)
-    fields = dict(zip(FORMS.get(len(parts), ()), parts, strict=True)) if len(parts) in FORMS else {}
-    numbers = [fields.get(name, b"") for name in ("width", "height", "count")]
-    return fields if all(re.fullmatch(rb"\d+(\.\d+)?", number) for number in numbers) else None
+    if len(parts) not in FORMS:
+        return None
+    fields = dict(zip(FORMS[len(parts)], parts, strict=True))
+    numbers = [fields[name] for name in ("width", "height", "count") if name in fields]
+    if not all(re.fullmatch(rb"\d+(\.\d+)?", number) for number in numbers):
+        return None
+    return fields if _BASE64.match(fields["features"]) else None
 
 
 def _vinvl(parts: Sequence[bytes]) -> dict[str, Any] | None:
@@ -176,10 +183,11 @@ def _indexed(file: BinaryIO, index: Path) -> Iterator[Line]:
 
 
 def _count(head: bytes, tail: bytes) -> int | None:
-    """The number of boxes of a line: in its fourth or eighth field, or in its JSON."""
+    """The number of boxes of a line: in its second, fourth or eighth field, or in its JSON."""
     parts = head.split(b"\t")
     if len(parts) == 2 and parts[1].startswith(b"{"):
         found = _COUNT.search(head) or _COUNT.search(tail)
         return int(found[1]) if found else None
-    at = 7 if len(parts) > 7 else 3
+    short = len(parts) == 3 and _BASE64.match(parts[2])
+    at = 1 if short else 7 if len(parts) > 7 else 3
     return int(parts[at]) if len(parts) > at and parts[at].isdigit() else None

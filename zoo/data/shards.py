@@ -68,7 +68,7 @@ class Shard:
             size = self.path.stat().st_size
             if any(place.end > size for place in places.values()):
                 raise ValueError("it ends too early")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{self.path} does not hold rows such as (images, regions, dim) ({error}). "
                 "Fetch or make the file again."

@@ -18,7 +18,9 @@ from .region_tables import is_table, open_tables, tables_in
 from .store import INDEX, FeatureStore
 
 if TYPE_CHECKING:
-    from .layouts import Listing
+    from .layouts import Found, Listing
+
+COMPARED = 16
 
 NUMBERED = "region_feats"
 """CORA's folder: below it a folder a split, with files that are numbered and not named."""
@@ -44,17 +46,31 @@ def find_features(root: Path, split: str, listing: Listing) -> FeatureSource | N
     return next((opened for opened in (open() for open in found.values())), None)
 
 
+def features_beside(found: Found, split: str, listing: Listing) -> FeatureSource | None:
+    """Those of a data set, beside its captions or in the folder that these belong to, or None.
+
+    Raises `DataError` as `find_features` does.
+    """
+    places = dict.fromkeys((found.root, found.home))
+    sources = (find_features(place, split, listing) for place in places)
+    return next((source for source in sources if source is not None), None)
+
+
 def open_features(path: str | Path, listing: Listing, split: str) -> FeatureSource:
     """The features at `path`, in any form that is known, of a listing's images in their order.
 
-    A feature store, a .npy file or a folder with SPLIT_ims.npy, a table of regions or a folder of
-    them, a folder with a file for each image. Raises `DataError` when there are none, or not of
+    A feature store, a .npy file, a table of regions, a folder with a file for each image, or a
+    folder in which `find_features` finds some. Raises `DataError` when there are none, or not of
     every image.
     """
     path = Path(path)
-    array = path if path.suffix == ".npy" else _array(path, split)
-    if array is not None:
-        return open_array(array, listing)
+    if not path.exists():
+        raise _no_features(path)
+    if path.suffix == ".npy":
+        return open_array(path, listing)
+    found = find_features(path, split, listing) if path.is_dir() else None
+    if found is not None:
+        return found
     for folder in (path / NUMBERED / split, path / split, path):
         if (folder / "part0").is_dir():
             return _open_numbered(folder, listing)
@@ -75,7 +91,21 @@ def open_named(path: Path) -> FeatureSource:
         return open_tables(tables)
     if path.is_dir() and any(next(path.rglob(f"*{suffix}"), None) for suffix in SUFFIXES):
         return open_files(path)
-    return FeatureStore.open(path)
+    raise _no_features(path)
+
+
+def _no_features(path: Path) -> DataError:
+    if not path.exists():
+        return DataError(f"There is nothing at {path}. Give the path of features.")
+    if path.suffix == ".npy":
+        return DataError(
+            f"{path} is an array alone, which does not say whose its rows are. Call it "
+            "SPLIT_ims.npy, beside SPLIT_caps.txt and SPLIT_ids.txt."
+        )
+    return DataError(
+        f"{path} holds no features in a form of docs/features.md: there is no feature store, no "
+        "table of regions, no file for each image. Make a store with: zoo extract IMAGES -o FOLDER"
+    )
 
 
 def select_images(source: FeatureSource, listing: Listing) -> FeatureSource:
@@ -88,7 +118,7 @@ def select_images(source: FeatureSource, listing: Listing) -> FeatureSource:
     for name in NAMES if files else ():
         if name(files[0]) in known:
             names = [name(file) for file in files]
-            if known.issuperset(names):
+            if known.issuperset(names) and len(set(names)) == len(names):
                 return source.select(names)
     return source.select(listing.image_ids)
 
@@ -132,7 +162,8 @@ def _beside(
     tables = tables_in(root)
     if tables:
         yield root / tables[0].name, partial(_open_tables, tables, listing)
-    names = _any_name(listing, 0)
+    rows = np.unique(np.linspace(0, len(listing.image_ids) - 1, COMPARED, dtype=np.int64))
+    names = [name for row in rows.tolist() for name in _any_name(listing, row)]
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         files = (folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES)
         if any(file.is_file() and holds_regions(file) for file in files):

@@ -205,8 +205,8 @@ def _check_size(path: Path, size: int) -> None:
 
 def _altered(path: Path) -> DataError:
     return DataError(
-        f"{path} is missing or not as it was written. "
-        "Delete the folder and extract the features again."
+        f"{path} is missing or not as it was written. Delete that file, and give the command that "
+        "made the store once more: it makes this shard again."
     )
 
 

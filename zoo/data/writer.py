@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import final
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -42,14 +42,20 @@ class StoreWriter:
     Raises `DataError` when the folder holds a store with another plan, or anything else.
     """
 
+    known: dict[str, ShardEntry]
+    """The shards of a store that was complete before, but for those that this run writes."""
+
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan = Path(folder), plan
         _check_ids(plan)
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink()
+        self.known = {}
         if (self.folder / INDEX).exists():
-            self._compare(Index.read(self.folder).plan)
+            index = Index.read(self.folder)
+            self._compare(index.plan)
+            self.known = {shard.file: shard for shard in index.shards or ()}
         elif any(self.folder.iterdir()):
             raise DataError(
                 f"{self.folder} holds files that are no feature store. Choose a new folder."
@@ -78,10 +84,12 @@ class StoreWriter:
                 raise self._not_finite(number, tensors["features"], features, skipped or {})
             tensors["features"] = features
         metadata = {"skipped": json.dumps(dict(skipped or {}))}
+        self.known.pop(self._path(number).name, None)
         write_atomically(self._path(number), save(tensors, metadata))
 
     def adopt(self, number: int, shard: Path) -> None:
         """Take over a shard that another store finished: linked on the same disk, else copied."""
+        self.known.pop(self._path(number).name, None)
         try:
             self._path(number).hardlink_to(shard)
             sync_folder(self.folder)
@@ -92,14 +100,13 @@ class StoreWriter:
         """Write the index, now that all shards are there, and open the store.
 
         What was skipped is also listed in skipped.tsv, an id and a reason a line.
-        Raises `DataError` when every image was skipped.
+        Raises `DataError` when every image was skipped, and for a shard that was cut off.
         """
         skipped: dict[str, str] = {}
         entries = []
         for path in sorted(self.folder.glob("*.safetensors")):
-            with safe_open(path, "np") as file:
-                skipped |= json.loads(file.metadata()["skipped"])
-                shape = file.get_slice("features").get_shape() if file.keys() else [0]
+            left_out, shape = _look(path)
+            skipped |= left_out
             entries.append((path, shape))
         shapes = {tuple(shape[1:]) for _, shape in entries if shape[0]}
         if not shapes:
@@ -112,16 +119,22 @@ class StoreWriter:
                 f"Shards in {self.folder} have features of different shapes: {sorted(shapes)}. "
                 "Use an extractor that gives every image the same number of regions."
             )
-        shards = tuple(
-            ShardEntry(file=path.name, rows=rows, size=path.stat().st_size, sha256=sha256(path))
-            for path, (rows, *_) in entries
-            if rows
-        )
+        shards = tuple(self._entry(path, rows) for path, (rows, *_) in entries if rows)
         if skipped:
             lines = (f"{image}\t{' '.join(reason.split())}\n" for image, reason in skipped.items())
             write_atomically(self.folder / SKIPPED, "".join(lines).encode())
         self._write_index(Index(plan=self.plan, shards=shards, skipped=skipped))
         return FeatureStore.open(self.folder)
+
+    def _entry(self, path: Path, rows: int) -> ShardEntry:
+        """A shard for the index; of one that an earlier run listed, what it was then."""
+        size = path.stat().st_size
+        known = self.known.get(path.name)
+        if known is None:
+            return ShardEntry(file=path.name, rows=rows, size=size, sha256=sha256(path))
+        if known.size != size:
+            raise _cut_off(path, f"it has {size:,} bytes and had {known.size:,}")
+        return known
 
     def _not_finite(
         self, number: int, given: Tensor, stored: Tensor, skipped: Mapping[str, str]
@@ -158,6 +171,23 @@ class StoreWriter:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:05d}.safetensors"
+
+
+def _look(path: Path) -> tuple[dict[str, str], list[int]]:
+    """What was skipped in a shard, and the shape of its features."""
+    try:
+        with safe_open(path, "np") as file:
+            shape = file.get_slice("features").get_shape() if file.keys() else [0]
+            return json.loads(file.metadata()["skipped"]), shape
+    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        raise _cut_off(path, str(error)) from error
+
+
+def _cut_off(path: Path, why: str) -> DataError:
+    return DataError(
+        f"{path} is not as it was written ({why}). Delete that file, and give the command once "
+        "more: it makes this shard again."
+    )
 
 
 def _check_ids(plan: Plan) -> None:

@@ -12,9 +12,8 @@ from ..data.layouts.reading import read_json
 from ..data.layouts.scan import MAPPINGS, Scan
 from ..data.picture_folders import find_pictures
 from ..data.side_files import find_side_files, read_parses
-from ..data.sources import find_features, open_features
+from ..data.sources import features_beside, open_features
 from ..data.store import INDEX, FeatureStore, verify
-from ..errors import InputError
 from .captions import LINES, check_blank_lines, check_file, check_text
 from .finding import Finding, attempt, guarded
 from .models import Reading, readings
@@ -176,12 +175,8 @@ def _open(
     found: Found, split: str, features: str | Path | None, listing: Listing
 ) -> FeatureSource | None:
     if features is not None:
-        if not Path(features).exists():
-            raise InputError(f"There is nothing at {features}. Give the path of features.")
         return open_features(features, listing, split)
-    places = dict.fromkeys((found.root, found.home))
-    sources = (find_features(place, split, listing) for place in places)
-    return next((source for source in sources if source is not None), None)
+    return features_beside(found, split, listing)
 
 
 def _features(source: FeatureSource, place: str, visit: _Visit) -> Iterator[Finding]:

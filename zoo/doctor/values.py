@@ -27,8 +27,7 @@ _FAULTS: Mapping[str, tuple[str, str, str]] = {
     "infinite": (
         "values",
         "with values that are not finite",
-        "Extract them again; if they were float32 and became float16, keep float32 "
-        "(--dtype float32).",
+        "Extract them again; if they were float32 and became float16, keep float32 (--dtype fp32).",
     ),
     "zero": (
         "values",
@@ -103,11 +102,13 @@ def image_faults(regions: Regions) -> dict[str, NDArray[np.bool_]]:
     if regions.boxes is None:
         return faults
     boxes = regions.boxes.numpy()
+    finite = np.isfinite(boxes).all(-1)
+    faults["infinite"] |= (~finite & mask).any(1)
     shares = (~real | ((boxes >= 0) & (boxes <= 1))).all((1, 2))
     beyond = boxes < -EDGE
     if regions.sizes is not None:
         beyond[..., 2:] |= boxes[..., 2:] > regions.sizes.numpy()[:, None] + EDGE
-    without_area = ~((boxes[..., 2:] > boxes[..., :2]).all(-1) | ~mask)
+    without_area = ~((boxes[..., 2:] > boxes[..., :2]).all(-1) | ~mask) & finite
     return faults | {
         "outside": (beyond & real).any((1, 2)) & ~shares,
         "empty": without_area.any(1),

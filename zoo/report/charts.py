@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..metrics import Rows
 from .markup import element, line, text, title
-from .results import WAYS
+from .recalls import WAYS
 
 EDGES = (1, 2, 6, 11, 21, 51, 101, 501)
 """The first rank of each bar; the last one has all that is beyond."""

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import DataError, UnknownModelError
 from ..loading import info
 from .proof import proven
-from .results import FIGURES, FILE, RECALLS, WAYS, own_among, read_results, read_rows
+from .recalls import FIGURES, RECALLS, WAYS
+from .results import FILE, own_among, read_results, read_rows
 from .summary import NOTHING, Summary
 from .tables import Table
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 
 FIGURES = tuple(f"{way}_{at}" for way in WAYS for at in RECALLS)
 PROTOCOLS = {
@@ -90,7 +90,7 @@ def read_entry(row: Mapping[str, Any]) -> Entry:
             raise ValueError(f"{name} is empty")
     return Entry(
         **{name: row[name] for name in ("protocol", "group", "method", "images", "texts", "model")},
-        year=int(row["year"]),
+        year=int(_number(row, "year")),
         ensemble=row["ensemble"] == "yes",
         figures=_figures(row),
         rsum_printed=_printed(row),
@@ -105,7 +105,7 @@ def _among(row: Mapping[str, str], name: str, known: Iterable[str]) -> None:
 
 
 def _figures(row: Mapping[str, str]) -> dict[str, Decimal]:
-    found = {name: Decimal(row[name]) for name in FIGURES if row[name]}
+    found = {name: _number(row, name) for name in FIGURES if row[name]}
     for way in WAYS:
         recalls = [found[name] for name in FIGURES if name.startswith(way) and name in found]
         if recalls != sorted(recalls) or not all(0 <= value <= 100 for value in recalls):
@@ -115,7 +115,7 @@ def _figures(row: Mapping[str, str]) -> dict[str, Decimal]:
             raise ValueError(f"rsum is {row['rsum']}, but some of its six parts are not given")
         return found
     total = sum(found.values(), Decimal(0))
-    if not row["rsum"] or Decimal(row["rsum"]) != total:
+    if not row["rsum"] or _number(row, "rsum") != total:
         raise ValueError(
             f"rsum is {row['rsum'] or 'empty'}, but its six parts sum to {total}: what the source "
             "prints belongs into rsum_printed"
@@ -126,11 +126,22 @@ def _figures(row: Mapping[str, str]) -> dict[str, Decimal]:
 def _printed(row: Mapping[str, str]) -> Decimal | None:
     if not row["rsum_printed"]:
         return None
-    if not row["rsum"] or Decimal(row["rsum_printed"]) == Decimal(row["rsum"]):
+    printed = _number(row, "rsum_printed")
+    if not row["rsum"] or printed == _number(row, "rsum"):
         raise ValueError(
             f"rsum_printed is {row['rsum_printed']}, and no other sum stands beside it"
         )
-    return Decimal(row["rsum_printed"])
+    return printed
+
+
+def _number(row: Mapping[str, Any], name: str) -> Decimal:
+    try:
+        number = Decimal(row[name])
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise ValueError(f"{name} is {row[name]!r} and no number")
+    return number
 
 
 def parts_of(words: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import ROWS, Ranks, Rows, Ties
-from .results import WAYS
+from .recalls import WAYS
 
 SHOWN = 5  # candidates of a query
 Kind = Literal["worst", "near"]

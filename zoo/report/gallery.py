@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .failures import Candidate, Failure
 from .markup import element
-from .results import WAYS
+from .recalls import WAYS
 from .thumbnails import thumbnail
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import InvalidOperation
 from functools import cached_property
 from pathlib import Path
 from string import ascii_lowercase
@@ -18,7 +17,7 @@ from typing import Any
 
 from ..errors import DataError, InputError
 from .entries import COLUMNS, FIGURES, GROUPS, PROTOCOLS, Entry, read_entry
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 from .tables import Table
 
 
@@ -46,7 +45,7 @@ class Leaderboard:
         for row in reader:
             try:
                 entries.append(read_entry(row))
-            except (ValueError, TypeError, InvalidOperation) as error:
+            except (ValueError, TypeError) as error:
                 raise _wrong(path, reader.line_num, str(error)) from error
         for kind, times in Counter((one.protocol, *one.system) for one in entries).items():
             if times > 1:

@@ -23,7 +23,7 @@ from .charts import DEEPEST, even, rank_bars, rank_shares, recall_curve, recall_
 from .failures import Fold, find_failures
 from .gallery import Gallery
 from .markup import element
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset

@@ -6,18 +6,20 @@ changed afterwards does not add up any more.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 
 ROUNDING = 0.04  # of six figures and their sum, each to two decimals
 HEX = r"[0-9a-f]{64}"
+KIND = ("dataset", "split", "protocol", "row")
 TOLD = {
-    "command": r"zoo \w+ .+",
+    "command": r"zoo \w+ .+|\S+\.py( .*)?",  # of the command line, or a program that trains
     "date": r"\d{4}-\d{2}-\d{2}",
     "data_fingerprint": HEX,
     "model_sha256": HEX,
@@ -26,7 +28,11 @@ TOLD = {
 
 
 def proven(rows: Sequence[Mapping[str, Any]], place: Path) -> Sequence[Mapping[str, Any]]:
-    """The rows, read at a place; raises `DataError` for one that nobody can measure again."""
+    """The rows, read at a place.
+
+    Raises `DataError` for one that nobody can measure again, and for rows that would count as runs
+    of several seeds but are none.
+    """
     for row in rows:
         faults = unproven(row)
         if faults:
@@ -35,7 +41,32 @@ def proven(rows: Sequence[Mapping[str, Any]], place: Path) -> Sequence[Mapping[s
                 f"that does not count as measured: {'; '.join(faults)}. Measure it again: "
                 f"zoo evaluate MODEL --data PATH --split {row['split']} --save-results"
             )
+    if faults := mixed(rows):
+        raise DataError(
+            f"{place} has rows that cannot stand in one line of a table: {'; '.join(faults)}. "
+            "Leave the rows that were measured, one for each seed, all on the same data."
+        )
     return rows
+
+
+def mixed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What keeps rows of one kind from being runs of different seeds on the same data, in words.
+
+    A kind is a data set, split and protocol, and in an ablation its row. The mean over a run that
+    is there twice, or over runs on different data, would be of nothing.
+    """
+    kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        kinds.setdefault(tuple(row.get(key) for key in KIND), []).append(row)
+    faults = []
+    for kind, alike in kinds.items():
+        words = " ".join(str(part) for part in kind if part is not None)
+        for key in ("seed", "model_sha256"):
+            if len({row.get(key) for row in alike}) < len(alike):
+                faults.append(f"{words} has several rows of one {key}")
+        if len({row["data_fingerprint"] for row in alike}) > 1:
+            faults.append(f"{words} has rows of more than one data_fingerprint")
+    return faults
 
 
 def unproven(row: Mapping[str, Any]) -> list[str]:
@@ -49,12 +80,14 @@ def unproven(row: Mapping[str, Any]) -> list[str]:
     metrics = row["metrics"]
     total = sum(metrics[f"{way}_{at}"] for way in WAYS for at in RECALLS)
     faults = []
-    if abs(total - metrics["rsum"]) > ROUNDING:
+    if not math.isfinite(total) or not abs(total - metrics["rsum"]) <= ROUNDING:
         faults.append(f"rsum is {metrics['rsum']:.2f}, but its six parts sum to {total:.2f}")
     for way in WAYS:
         recalls = [metrics[f"{way}_{at}"] for at in RECALLS]
         if recalls != sorted(recalls) or recalls[0] < 0 or recalls[-1] > 100:
             faults.append(f"{way} recalls {recalls} fall or are no percent")
+    if row.get("ties", "against") != "against":
+        faults.append(f"ties are {row['ties']!r} and not against the match")
     for key, form in TOLD.items():
         if not re.fullmatch(form, str(row.get(key, ""))):
             faults.append(f"{key} is {row.get(key)!r}")

@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
 from ..files import sha256, write_atomically
+from .recalls import FIGURES, RECALLS, WAYS
 
 if TYPE_CHECKING:
     from ..cards import Card
-
-RECALLS = ("r1", "r5", "r10")
-WAYS = {"i2t": "texts for an image", "t2i": "images for a text"}
-
-FIGURES = (*(f"{way}_{at}" for way in WAYS for at in RECALLS), "rsum")
 
 FILE = "results.json"
 WEIGHTS = "model.safetensors"  # as in zoo.saving, which needs torch
@@ -134,8 +130,9 @@ def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def _is_sound(row: Mapping[str, Any]) -> bool:
-    return all(key in row for key in WANTED) and all(
-        isinstance(row["metrics"].get(figure), (int, float)) for figure in FIGURES
+    metrics = row["metrics"] if all(key in row for key in WANTED) else None
+    return isinstance(metrics, dict) and all(
+        isinstance(metrics.get(figure), (int, float)) for figure in FIGURES
     )
 
 

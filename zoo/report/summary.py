@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from .results import FIGURES, seeds_of
+from .recalls import FIGURES
+from .results import seeds_of
 
 NOTHING = "-"
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .results import RECALLS, WAYS, measured_or_damaged, paper_results, seeds_of
+from .recalls import RECALLS, WAYS
+from .results import measured_or_damaged, paper_results, seeds_of
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

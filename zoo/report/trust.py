@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..extended import METRICS
 from ..statistics import FIGURES, Difference, Interval
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 from .tables import Table
 
 HEADERS = {

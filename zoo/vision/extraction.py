@@ -112,8 +112,9 @@ def extract(
             bad += len(skipped)
     store = writer.finish()
     skipped = Index.read(out).skipped
-    kept = len(images) - len(todo)
-    return Extraction(out, len(todo) - bad, kept, skipped, store.fingerprint)
+    made = len(todo) - bad
+    kept = len(images) - len(skipped) - made
+    return Extraction(out, made, kept, skipped, store.fingerprint)
 
 
 def photo_ids(images: Sequence[Path]) -> tuple[str, ...]:

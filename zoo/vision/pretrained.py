@@ -25,7 +25,7 @@ DESCRIPTION = "extractor.json"
 class TransformersExtractor(Extractor):
     """At most `regions` regions of a photograph, by a network that transformers knows.
 
-    A detector (of the DETR family: DETR, Conditional and Deformable DETR, RT-DETR, YOLOS, ...)
+    A detector (of the DETR family: DETR, RT-DETR, YOLOS, ...)
     gives the last states of its most certain queries, best first, and their boxes.
     A backbone (ViT, CLIP, DINOv2, Swin, ResNet, ConvNeXt, ...) gives the cells of the largest
     square grid that has no more of them, rows from the top: means of its feature map, or of the

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from .columns import checked_text
 from .layout import Layout
 from .listing import Listing, Row, listing_of
 from .names import name_of
@@ -74,7 +75,7 @@ def _rows(path: Path) -> Iterator[Row]:
         names = {image["id"]: _place(folder, image) for image in table["images"]}
         for one in table["annotations"]:
             image = one["image_id"]
-            yield Row(str(image), names[image], one["caption"], str(one["id"]))
+            yield Row(str(image), names[image], checked_text(one["caption"]), str(one["id"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} holds no captions as COCO's annotations have them ({error!r}). "

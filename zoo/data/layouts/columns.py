@@ -33,15 +33,26 @@ def tells_pairs(names: Iterable[str]) -> bool:
 def rows_of(record: Mapping[str, Any]) -> Iterator[Row]:
     """The captions of one record: its caption may be a text, or a list of texts.
 
-    Raises `KeyError` where the image or the caption is missing.
+    Raises `KeyError` where the image or the caption is missing, and `TypeError` where it is none.
     """
     image, caption, key = (column_of(record, names) for names in (IMAGE, CAPTION, CAPTION_ID))
     if image is None or caption is None:
         raise KeyError("image" if image is None else "caption")
+    if not isinstance(record[image], str | int):
+        raise TypeError(f"{record[image]!r} is no image")
     name = file_name(str(record[image]))
     texts = record[caption]
     for text in [texts] if isinstance(texts, str) else texts:
-        yield Row(image_id(name), name, str(text), None if key is None else str(record[key]))
+        yield Row(
+            image_id(name), name, checked_text(text), None if key is None else str(record[key])
+        )
+
+
+def checked_text(text: object) -> str:
+    """A caption's text. Raises `TypeError` for a value that is none."""
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is no text")
+    return text
 
 
 def file_name(written: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, InputError
 from .layout import Layout
 from .listing import Listing, image_id, one_line, pairs_of
 from .names import data_set_name
@@ -44,11 +45,22 @@ class Karpathy(Layout):
                 "Fetch the file again, or give caption and id files beside it."
             ) from error
         if not images:
-            raise DataError(f"{path} lists no image of {split}. Choose another split.")
+            raise InputError(f"{path} lists no image of {split}. Choose another split.")
         known = zip(names, numbers, strict=True)
+        ids = tuple(image_id(name) if number is None else str(number) for name, number in known)
+        for image, own in zip(ids, sentences, strict=True):
+            if "" in own:
+                raise DataError(
+                    f"{path} has '' as a caption of {image}. Give every caption a text."
+                )
+        if len(set(ids)) != len(ids):
+            raise DataError(
+                f"{path} lists the image {Counter(ids).most_common(1)[0][0]} more than once. "
+                "Put all captions of an image into one record."
+            )
         return Listing(
             data_set_name(name),
-            tuple(image_id(name) if number is None else str(number) for name, number in known),
+            ids,
             tuple(caption for own in sentences for caption in own),
             pairs_of(np.repeat(np.arange(len(names)), [len(own) for own in sentences])),
             tuple(names),

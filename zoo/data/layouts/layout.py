@@ -31,7 +31,11 @@ class Layout(ABC):
 
     @abstractmethod
     def read(self, split: str, files: Files) -> Listing:
-        """Read one split of those found. Raises `DataError` when its files are damaged."""
+        """Read one split of those found.
+
+        Raises `DataError` when its files are damaged, and `InputError` when they turn out to have
+        no image of that split.
+        """
 
 
 @dataclass(frozen=True, eq=False)

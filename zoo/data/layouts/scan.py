@@ -41,8 +41,8 @@ class Scan(Layout):
         """
         captions, lines = (read_lines(path) for path in files)
         folder = files[0].parent
-        each, left = divmod(len(captions), len(lines))
-        if left or each < 1:
+        each, left = divmod(len(captions), max(len(lines), 1))
+        if left or each < 1 or not lines:
             raise DataError(
                 f"{folder} has {len(captions)} captions and {len(lines)} ids in {split}. "
                 "Give one id for each caption, or for each image with its equally many captions."

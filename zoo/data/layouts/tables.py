@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
-from .columns import SPLIT, column_of, rows_of, tells_pairs
+from .columns import CAPTION, SPLIT, column_of, rows_of, tells_pairs
 from .layout import Layout
 from .listing import Listing, Row, listing_of
 from .names import name_of
@@ -78,7 +78,7 @@ def _columns(start: str) -> list[str]:
     line, ended, _ = start.partition("\n")
     if not ended and len(start) >= OPENING:
         return []
-    cells = [cell.strip() for cell in next(_cells(line), [])]
+    cells = [cell.strip() for cell in next(_cells(line, strict=False), [])]
     if tells_pairs(cells):
         return cells
     if len(cells) != len(PLAIN) or cells[1][:1] in "[{":
@@ -87,19 +87,25 @@ def _columns(start: str) -> list[str]:
     return PLAIN if numbered or _PICTURE.fullmatch(cells[0]) else []
 
 
-def _cells(text: str) -> Iterator[list[str]]:
+def _cells(text: str, *, strict: bool) -> Iterator[list[str]]:
     """The cells of every line that has some.
 
     Between commas quotes have the meaning of CSV. Between tabs and bars a caption may begin with a
     quote and mean it, so only a cell is taken out of its quotes that is whole within them.
+    Raises `csv.Error` for quotes that CSV does not have so, if it is `strict`.
     """
-    delimiter = next((mark for mark in "\t|" if mark in text.partition("\n")[0]), ",")
+    delimiter = _delimiter(text)
     if delimiter == ",":
-        rows: Iterable[list[str]] = csv.reader(io.StringIO(text, newline=""))
+        rows: Iterable[list[str]] = csv.reader(io.StringIO(text, newline=""), strict=strict)
     else:
         lines = (line.split(delimiter) for line in text.split("\n"))
         rows = ([_unquoted(cell.strip()) for cell in line] for line in lines)
     return (row for row in rows if any(cell.strip() for cell in row))
+
+
+def _delimiter(text: str) -> str:
+    line = text.partition("\n")[0]
+    return next((mark for mark in "\t|" if mark in line), ",")
 
 
 def _unquoted(cell: str) -> str:
@@ -109,12 +115,12 @@ def _unquoted(cell: str) -> str:
 def _records(path: Path) -> Iterator[dict[str, str]]:
     """The lines of a table by the names of its columns. Raises `DataError` for other lines."""
     text = read_text(path)
-    columns = _columns(text)
-    rows = _cells(text)
+    columns, delimiter = _columns(text), _delimiter(text)
+    rows = _checked(_cells(text, strict=True), path)
     if columns is not PLAIN:
         next(rows, None)
     for number, row in enumerate(rows, 1):
-        cells = _mended(row, len(columns))
+        cells = _mended(row, columns, delimiter)
         if len(cells) != len(columns):
             raise DataError(
                 f"Row {number} of {path} has {len(row)} cells and not {len(columns)}: {row}. "
@@ -123,15 +129,30 @@ def _records(path: Path) -> Iterator[dict[str, str]]:
         yield dict(zip(columns, (cell.strip() for cell in cells), strict=True))
 
 
-def _mended(row: list[str], columns: int) -> list[str]:
+def _checked(rows: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
+    """The rows. Raises `DataError` where a quote swallows what follows it."""
+    number = 0
+    try:
+        for row in rows:
+            number += 1
+            yield row
+    except csv.Error as error:
+        raise DataError(
+            f"{path} has quotes that CSV does not have so, behind {number:,} rows ({error}). Put "
+            "a cell with quotes into quotes, and double those within it."
+        ) from error
+
+
+def _mended(row: list[str], columns: Sequence[str], delimiter: str) -> list[str]:
     """A row with one cell a column, where the field's files are known to have others.
 
     Flickr8k's table has commas in captions without quotes; one row of Flickr30k's results.csv lacks
     the bar between the number of the caption and its text.
     """
-    if len(row) > columns > 1:
-        return [*row[: columns - 1], ",".join(row[columns - 1 :])]
-    if len(row) == 2 and columns == 3 and (found := re.fullmatch(r"\s*(\d+)\s+(.*)", row[1])):
+    last = len(columns) - 1
+    if len(row) > len(columns) and columns[last] == column_of(columns, CAPTION):
+        return [*row[:last], delimiter.join(row[last:])]
+    if len(row) == 2 and len(columns) == 3 and (found := re.fullmatch(r"\s*(\d+)\s+(.*)", row[1])):
         return [row[0], *found.groups()]
     return row
 
