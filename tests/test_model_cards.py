@@ -10,6 +10,8 @@ from test_report import METRICS, ROW
 from tiny import tiny_config, tiny_model
 from zoo.config import Features, Provider, Source
 from zoo.files import sha256
+from zoo.joining import join_folders
+from zoo.model_folders import WEIGHTS
 from zoo.plugins import discover
 from zoo.publishing.departures import departures_of
 from zoo.report.card import About, about, license_in, model_card, write_card
@@ -101,6 +103,15 @@ def test_an_imported_model_names_its_checkpoint():
     source = Source(file="model_best.pth", sha256="e" * 64, size=12345)
     card = model_card(tiny_config(source=source), [], About("x"))
     assert f"| imported from | model_best.pth (12,345 bytes, {'e' * 64}) |" in card
+
+
+def test_a_model_of_several_names_them(tmp_path):
+    """And the parts of each."""
+    folders = [tiny_model(name=name).save(tmp_path / name) for name in ("chan-a", "chan-b")]
+    card = write_card(join_folders(folders, tmp_path / "both", "chan-both")).read_text()
+
+    assert f"| mean of the scores of | chan-b (weights {sha256(folders[1] / WEIGHTS)}) |" in card
+    assert "| aligner | `mean`, members (`hard_alignment`; `hard_alignment`) |" in card
 
 
 @pytest.mark.parametrize("plugin", BUILT_IN)

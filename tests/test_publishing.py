@@ -439,7 +439,7 @@ class TestCommand:
             status, _, err = run(*asked, file)
             assert status == 1
             assert words in err
-        status, _, err = run("push", "chan-f8k", "--repo", REPO, "--register")
+        status, _, err = run("push", "chan-f8k", "--repo", REPO, "--register", "--dry-run")
         assert "comes with the package" in err
         assert not logged_in.requests
 

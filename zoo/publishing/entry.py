@@ -16,7 +16,7 @@ from ..config import ModelConfig
 from ..errors import DataError, InputError
 from ..files import Pin
 from ..plugins import discover
-from ..report.results import RECALLS, WAYS
+from ..report.recalls import RECALLS, WAYS
 from ..schema import Variant
 from .folder import Publishable
 from .yaml_edits import set_value, to_yaml

@@ -217,6 +217,8 @@ def _parts(config: ModelConfig) -> Table:
     if config.plugin is not None:
         plugin = config.plugin
         rows.append(("plugin", f"{plugin.name} ({plugin.distribution} {plugin.version})"))
+    for member in config.members or ():
+        rows.append(("mean of the scores of", f"{member.name} (weights {member.sha256})"))
     if config.source is not None:
         source = config.source
         rows.append(("imported from", f"{source.file} ({source.size:,} bytes, {source.sha256})"))
@@ -229,6 +231,8 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return f"({'; '.join(map(_settings, value))})"
     return f"({_settings(value)})" if isinstance(value, dict) else str(value)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .results import RECALLS, WAYS
+from .recalls import RECALLS, WAYS
 
 TASK = {"type": "image-text-retrieval", "name": "Image-text retrieval"}
 DATASETS = {"coco": "MS COCO", "f30k": "Flickr30K", "f8k": "Flickr8k"}
