@@ -105,31 +105,33 @@ def test_numbers_of_either_numpy_are_read(tmp_path, module, number):
     assert Checkpoint.open(renamed).best_rsum == (None if number is np.True_ else number)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_numbers_of_either_order_of_bytes_are_read(tmp_path, order):
-    """A dtype that was pickled with its order."""
-    number = np.array([1.5], dtype=f"{order}f8")[0:1].view(np.dtype(f"{order}f8"))[0]
-    options = argparse.Namespace(rate=np.dtype(f"{order}f8").type(number))
-
-    assert Checkpoint.open(save(tmp_path / "a.pth", content(opt=options))).options["rate"] == 1.5
+def of_python_2(order: bytes = b"<") -> bytes:
+    """The pickle of a checkpoint: words as bytes, a number of numpy's without an encoding."""
+    number = (
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02f8K\x00K\x01tR"
+        b"(K\x03U\x01" + order + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbU\x08"
+    )
+    number += struct.pack("<d", 412.5) + b"tR"
+    options = b"cargparse\nNamespace\n)\x81}(U\x09data_nameU\x0cf30k_precompub"
+    return b"\x80\x02}(U\x05model](}}eU\x09best_rsum" + number + b"U\x03opt" + options + b"u."
 
 
 def test_a_file_of_python_2_is_read(tmp_path):
-    """Its words are bytes, and its numbers of numpy come without an encoding."""
-    numpy_number = (
-        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02f8K\x00K\x01tR"
-        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbU\x08"
-        + struct.pack("<d", 412.5)
-        + b"tR"
-    )
-    old = (
-        b"\x80\x02}(U\x05model](}}eU\x09best_rsum" + numpy_number + b"U\x03opt"
-        b"cargparse\nNamespace\n)\x81}(U\x09data_nameU\x0cf30k_precompubu."
-    )
-
-    found = Checkpoint.open(legacy_of(tmp_path / "a.pth.tar", old))
+    """Its words are text, and its numbers numbers."""
+    found = Checkpoint.open(legacy_of(tmp_path / "a.pth.tar", of_python_2()))
 
     assert (found.best_rsum, found.options.dataset, found.parts) == (412.5, "f30k", ({}, {}))
+
+
+def test_numbers_in_the_other_order_of_bytes_are_refused(tmp_path):
+    """Of numpy in the pickle, and of torch as each form of file notes it; not read wrongly."""
+    one = legacy_of(tmp_path / "a.pth", of_python_2(b">"))
+    two = legacy_of(tmp_path / "b.pth", b"\x80\x02}.", little_endian=False)
+    three = rewritten(save(tmp_path / "c.pth", content()), lambda _: b"big", "byteorder")
+
+    for path in (one, two, three):
+        with pytest.raises(WeightsError, match="most significant byte first"):
+            Checkpoint.open(path)
 
 
 def test_what_data_parallel_puts_before_names_is_taken_off(tmp_path):
@@ -163,9 +165,11 @@ def rewritten(path: Path, change, member: str = "data.pkl") -> Path:
     return changed
 
 
-def legacy_of(path: Path, pickled: bytes, after: bytes = b"\x80\x02].") -> Path:
+def legacy_of(
+    path: Path, pickled: bytes, after: bytes = b"\x80\x02].", *, little_endian: bool = True
+) -> Path:
     """A file in the old form with this pickle as its content."""
-    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": little_endian}]
     path.write_bytes(b"".join(pickle.dumps(one, 2) for one in head) + pickled + after)
     return path
 
@@ -354,6 +358,57 @@ def test_a_tensor_outside_its_numbers_is_refused(tmp_path, changes, words):
 
     with pytest.raises(WeightsError, match=words):
         Checkpoint.open(path)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "written", "words"),
+    [
+        (6, 6, None),
+        (10**12, 10**12, "ends within its numbers"),
+        (7, 7, "ends within its numbers"),
+        (7, 6, "6 numbers in place of its own"),
+        (6, -1, "-1 numbers in place of its own"),
+    ],
+)
+def test_a_block_of_the_old_form_has_as_many_numbers_as_it_claims(
+    tmp_path, claimed, written, words
+):
+    """In the pickle, before the block, and in the file; no memory is taken for more."""
+    after = pickle.dumps(["0"], 2) + struct.pack("<q", written) + struct.pack("<6f", *range(6))
+    path = legacy_of(tmp_path / "a.pth", tensor_of(count=claimed), after)
+    if words is None:
+        assert Checkpoint.open(path).parts[0]["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+        return
+
+    with pytest.raises(WeightsError, match=words):
+        Checkpoint.open(path)
+
+
+def test_two_blocks_of_one_name_are_refused(tmp_path):
+    """The same bytes as numbers of two kinds."""
+    one, two = tensor_of(), tensor_of(kind="IntStorage")
+    both = b"\x80\x02}(U\x05model" + one[2:-1] + b"U\x01b" + two[2:-1] + b"u."
+
+    with pytest.raises(WeightsError, match="two blocks of numbers of the name '0'"):
+        Checkpoint.open(archive(tmp_path / "a.pth", both, data_0=bytes(24)))
+
+
+def test_an_archive_of_several_pickles_is_refused(tmp_path):
+    """Which of them would be meant?"""
+    path = archive(tmp_path / "a.pth", tensor_of(), data_0=bytes(24))
+    with zipfile.ZipFile(path, "a") as more:
+        more.writestr("other/data.pkl", b"\x80\x02}.")
+
+    with pytest.raises(WeightsError, match=r"2 members data.pkl in place of one"):
+        Checkpoint.open(path)
+
+
+def test_a_pickle_of_too_many_bytes_is_refused(tmp_path, monkeypatch):
+    """A vocabulary takes a few hundred kB."""
+    monkeypatch.setattr("zoo.importers.archives.LARGEST_PICKLE", 100)
+
+    with pytest.raises(WeightsError, match=r"data.pkl has .* bytes, and at most 100 are read"):
+        Checkpoint.open(save(tmp_path / "a.pth", content()))
 
 
 def test_a_compressed_archive_is_refused(tmp_path):

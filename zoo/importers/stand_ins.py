@@ -68,11 +68,12 @@ class NumberKind(Standin):
     """Stands in for a NumPy dtype of one number."""
 
     def __init__(self, name: str, *_: Any) -> None:
-        self.code, self.order = NUMBERS[name], "<"
+        self.code = NUMBERS[name]
 
     def build(self, state: Any) -> None:
-        """Take the order of bytes."""
-        self.order = ">" if state[1] == ">" else "<"
+        """Refuse another order of bytes than this machine's and all checkpoints'."""
+        if state[1] == ">":
+            raise ValueError("its numbers have their most significant byte first")
 
 
 def storage(reference: Any) -> Storage:
@@ -109,7 +110,7 @@ def _ordered(*items: Any) -> dict[str, Any]:
 
 
 def _number(kind: Any, content: Any) -> Any:
-    return struct.unpack(kind.order + kind.code, _bytes(content))[0]
+    return struct.unpack(f"<{kind.code}", _bytes(content))[0]
 
 
 def _bytes(content: Any, encoding: Any = "latin1") -> bytes:
