@@ -277,7 +277,7 @@ def test_float32_is_close_to_float64(head):
 
 
 def test_reasoning_yields_what_the_first_node_becomes():
-    """As if all nodes changed in all steps; the others become something else."""
+    """As if all nodes changed in all steps; the last one becomes something else."""
     head, nodes = GraphReasoning(4, steps=3).double(), units(torch.randn(5, 4).double())
     x = nodes
     for step in head.steps:
@@ -288,7 +288,7 @@ def test_reasoning_yields_what_the_first_node_becomes():
 
     found = head(nodes, torch.ones(5, dtype=torch.bool))
 
-    assert (x[1:] - x[0]).abs().amax(dim=1).min() > 1e-4
+    assert (x[-1] - x[0]).abs().max() > 1e-3
     assert_close(found, x[0])
 
 
