@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-import zoo
 from test_contract import CAPTIONS, METHODS
 from tiny import FEATURES, tiny_config, tiny_model
-from zoo.config import Scoring
+from zoo.config import Features, Scoring
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
+from zoo.files import sha256
 from zoo.joining import MemberFiles, join_folders, joined_parts
 from zoo.model import build_model
 from zoo.weights import load_folder
@@ -134,7 +134,7 @@ def test_the_configuration_names_the_members_and_their_weights(folders, tmp_path
     )
 
     assert [one["name"] for one in config["members"]] == ["chan-tiny", "chan-other"]
-    assert config["members"][0]["sha256"] == zoo.files.sha256(folders[0] / "model.safetensors")
+    assert config["members"][0]["sha256"] == sha256(folders[0] / "model.safetensors")
     assert config["method"] == "chan"
     assert config["plugin"]["name"] == "chan"
     assert "members" not in json.loads((folders[0] / "config.json").read_text())
@@ -154,7 +154,7 @@ def test_the_smallest_block_of_the_members_is_scored_at_once(tmp_path):
 
 def test_models_of_other_features_are_not_joined(folders, tmp_path):
     """No image could be given to both."""
-    other = other_model(features=zoo.config.Features(kind="other", regions=5, dim=FEATURES))
+    other = other_model(features=Features(kind="other", regions=5, dim=FEATURES))
     other.save(tmp_path / "other")
 
     with pytest.raises(InputError, match=r"differ in their features .*zoo ensemble MODEL MODEL"):
@@ -182,6 +182,20 @@ def test_members_read_photographs_by_one_extractor(model_folder, tmp_path):
     save_file(tensors | {name: tensors[name] + 1}, other / "model.safetensors")
     with pytest.raises(InputError, match="read photographs by extractors with other weights"):
         join_folders([model_folder, other], tmp_path / "joined", "both")
+
+
+def test_a_joined_model_is_evaluated_by_the_commands(model_folder, data_folder, tmp_path, run):
+    """From photographs, with a record in its folder like any model's."""
+    joined = join_folders([model_folder, model_folder], tmp_path / "joined", "both")
+    status, _, told = run("evaluate", joined, "--data", data_folder, "--save-results")
+    assert status == 0, told
+
+    alone = tmp_path / "alone.json"
+    assert run("evaluate", model_folder, "--data", data_folder, "--json", alone)[0] == 0
+    row = json.loads((joined / "results.json").read_text())["results"][0]
+    assert row["metrics"] == json.loads(alone.read_text())["metrics"]
+    assert row["model_sha256"] == sha256(joined / "model.safetensors")
+    assert "`mean`" in (joined / "README.md").read_text()
 
 
 @pytest.mark.parametrize("members", [None, [], [{"type": "bigru"}], "ab"])

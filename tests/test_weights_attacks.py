@@ -17,7 +17,9 @@ import zoo
 from attacks.fuzz_headers import check_error, fuzz
 from attacks.headers import file_of, parts_of
 from attacks.pickles import Bomb, write_bombs
+from test_contract import BERT, FILES
 from tiny import tiny_model
+from zoo.components import build
 from zoo.errors import WeightsError
 from zoo.safe_tensors import LONGEST_HEADER, MOST_TENSORS, TensorFile, opened, read_tensors
 from zoo.weights import load_folder, load_weights
@@ -254,6 +256,17 @@ def test_a_header_that_begins_like_a_pickle_is_none(folder):
 
     assert path.read_bytes()[:2] == b"\x80\x02"
     load_folder(folder)
+
+
+def test_a_pickled_bert_is_no_beginning_of_a_training(tmp_path):
+    """Transformers would open it where there is no safer file."""
+    pytest.importorskip("transformers", reason="BERT is read with the extra text")
+    marker, encoder = tmp_path / "opened", build("text_encoder", BERT, FILES)
+    bomb = write_bombs(tmp_path, marker)[0].rename(tmp_path / "pytorch_model.bin")
+
+    with pytest.raises(WeightsError, match=r"has no model\.safetensors of a BERT"):
+        encoder.load_initial(bomb)
+    assert not marker.exists()
 
 
 OPENERS = {"zoo/data/inert_pickle.py", "zoo/data/vocabulary.py"}

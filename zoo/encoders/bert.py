@@ -73,14 +73,21 @@ class BERT(TextEncoder[Tokens, Fragments]):
         """Start BERT from a file of pretrained weights, in a folder as transformers saves it."""
         from transformers import BertModel
 
-        pretrained, report = BertModel.from_pretrained(
-            path.parent,
-            config=self.bert.config,
-            add_pooling_layer=False,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported, and refused here
-        )
+        try:
+            pretrained, report = BertModel.from_pretrained(
+                path.parent,
+                config=self.bert.config,
+                add_pooling_layer=False,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported, and refused here
+            )
+        except OSError as error:
+            raise WeightsError(
+                f"{path.parent} has no model.safetensors of a BERT that can be read ({error}). "
+                "Load and save it with transformers (save_pretrained), which writes that file."
+            ) from error
         faults = [f"lacks {name}" for name in sorted(report["missing_keys"])]
         faults += [
             f"has {name} of shape {tuple(found)}, wanted {tuple(wanted)}"
