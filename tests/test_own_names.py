@@ -123,11 +123,15 @@ def test_what_is_no_name_is_refused(folder, name):
 
 def test_only_a_model_s_folder_gets_a_name(tmp_path, folder):
     """With weights and a sound configuration."""
-    with pytest.raises(WeightsError, match=r"lacks config\.json and model\.safetensors"):
+    with pytest.raises(WeightsError, match=r"has no config\.json"):
         register(tmp_path, "mine")
-    (folder / "config.json").write_text("{}")
-    with pytest.raises(WeightsError, match="is not a model configuration"):
+    (folder / "model.safetensors").write_bytes(b"{}")
+    with pytest.raises(WeightsError, match="is not a readable safetensors file"):
         register(folder, "mine")
+    for content, message in ((b"{}", "is not a model configuration"), (b"\xff", "cannot be read")):
+        (folder / "config.json").write_bytes(content)
+        with pytest.raises(WeightsError, match=message):
+            register(folder, "mine")
 
 
 def test_a_folder_that_is_gone_is_told(folder):

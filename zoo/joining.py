@@ -14,11 +14,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .config import Member, ModelConfig, read_config
-from .errors import DataError, InputError, WeightsError
+from .config import Member, ModelConfig
+from .errors import DataError, InputError
 from .files import sha256, write_atomically
 from .lock import held
-from .model_folders import CARD, CONFIG, RESULTS, WEIGHTS, made_whole
+from .model_folders import (
+    CARD,
+    CONFIG,
+    RESULTS,
+    WEIGHTS,
+    made_whole,
+    read_folder_config,
+    read_text,
+)
 from .safe_tensors import TensorFile, opened
 from .version import __version__
 
@@ -103,7 +111,7 @@ def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
     """
     if len(folders) < 2:
         raise InputError("A joined model has at least two members. Name another one.")
-    configs = [read_config(_text(folder / CONFIG), str(folder / CONFIG)) for folder in folders]
+    configs = [read_folder_config(folder) for folder in folders]
     joined = _joined_config(configs, folders, name)
     with ExitStack() as stack:
         files = [stack.enter_context(opened(folder / WEIGHTS)) for folder in folders]
@@ -161,20 +169,11 @@ def _texts(folders: Sequence[Path]) -> dict[str, str]:
     """The members' text files, by their new names."""
     ours = {CONFIG, RESULTS, CARD}
     return {
-        file_of_member(path.name, number): _text(path)
+        file_of_member(path.name, number): read_text(path)
         for number, folder in enumerate(folders)
         for path in sorted(folder.iterdir())
         if path.suffix in TEXTS and path.name not in ours and not path.name.startswith(".")
     }
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error}). Check the path, or take the file again."
-        ) from error
 
 
 def _check_extractors(files: Sequence[TensorFile]) -> None:

@@ -1,4 +1,4 @@
-"""A model's folder on disk: what its files are called, and making one whole or not at all."""
+"""A model's folder on disk: its files, its configuration, and making one whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,11 +10,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import InputError
+from .config import ModelConfig, read_config
+from .errors import InputError, WeightsError
 from .files import sync_folder
+from .safe_tensors import CHECKPOINTS, importing
 
 CONFIG, WEIGHTS, RESULTS = "config.json", "model.safetensors", "results.json"
 CARD = "README.md"
+LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file of at most 64 MiB; raises `WeightsError`."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_TEXT:
+            raise WeightsError(
+                f"{path} has {size:,} bytes, and at most {LARGEST_TEXT:,} are read. "
+                "It is not the file that it is named after: take it again from its source."
+            )
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error}). Check the path, or take the file again."
+        ) from error
+
+
+def read_folder_config(folder: Path) -> ModelConfig:
+    """The configuration in a model folder; raises `WeightsError` when it is no such folder."""
+    if not (folder / CONFIG).is_file():
+        what = "has no config.json" if folder.is_dir() else "is not a folder"
+        other = f"; or {importing(folder)}" if folder.suffix in CHECKPOINTS else "."
+        raise WeightsError(
+            f"{folder} {what}. A model folder holds config.json and model.safetensors: "
+            f"give the folder that was passed to `model.save`, or that `zoo train` printed{other}"
+        )
+    return read_config(read_text(folder / CONFIG), str(folder / CONFIG))
 
 
 @contextmanager

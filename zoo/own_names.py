@@ -17,13 +17,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .cards import OWN, Card, Registry
-from .config import Features, ModelConfig, read_config
-from .errors import InputError, RegistryError, UnknownModelError, WeightsError
+from .config import Features, ModelConfig
+from .errors import InputError, RegistryError, UnknownModelError
 from .files import write_atomically
 from .home import home
 from .lock import held
-from .model_folders import CONFIG, WEIGHTS
+from .model_folders import WEIGHTS, read_folder_config
 from .plugins import discover
+from .safe_tensors import opened
 from .schema import Features as ReadFeatures
 from .schema import Results
 
@@ -80,7 +81,9 @@ def register(folder: str | Path, name: str, *, force: bool = False) -> Card | No
     """
     place = Path(folder).expanduser().resolve()
     check_free(name, force=force)
-    config = _config(place)
+    config = read_folder_config(place)
+    with opened(place / WEIGHTS):
+        pass  # its header is sound
     with _alone():
         before = check_free(name, force=force)
         name = before.name if before else name
@@ -165,16 +168,6 @@ def _alone() -> Iterator[None]:
 
 def _is_name(name: str) -> bool:
     return len(name) <= LONGEST_NAME and NAME.fullmatch(name) is not None
-
-
-def _config(folder: Path) -> ModelConfig:
-    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
-    if missing:
-        raise WeightsError(
-            f"{folder} is no model folder: it lacks {' and '.join(missing)}. Give the folder that "
-            "was passed to `model.save`, or that `zoo train` or `zoo import` printed."
-        )
-    return read_config((folder / CONFIG).read_text(encoding="utf-8"), str(folder / CONFIG))
 
 
 def _known(name: str) -> Card | None:

@@ -12,16 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .config import ModelConfig, read_config
 from .device import usable_device
 from .errors import WeightsError
 from .fitting import likely_why, misfits, shortened
 from .model import MatchingModel, build_model
-from .model_folders import CONFIG, WEIGHTS
+from .model_folders import WEIGHTS, read_folder_config, read_text
 from .plugins import discover
-from .safe_tensors import CHECKPOINTS, DTYPES, Place, importing, opened
-
-LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
+from .safe_tensors import DTYPES, Place, opened
 
 
 class FolderFiles(Mapping[str, str]):
@@ -50,22 +47,6 @@ class FolderFiles(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file of at most 64 MiB; raises `WeightsError`."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_TEXT:
-            raise WeightsError(
-                f"{path} has {size:,} bytes, and at most {LARGEST_TEXT:,} are read. "
-                "It is not the file that it is named after: take it again from its source."
-            )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error}). Check the path, or take the file again."
-        ) from error
-
-
 def load_folder(
     folder: str | Path,
     *,
@@ -90,18 +71,6 @@ def load_folder(
     if weights != "random":
         load_weights(model, Path(weights or folder / WEIGHTS))
     return model.to(device).eval()
-
-
-def read_folder_config(folder: Path) -> ModelConfig:
-    """The configuration in a model folder; raises `WeightsError` when it is no such folder."""
-    if not (folder / CONFIG).is_file():
-        what = "has no config.json" if folder.is_dir() else "is not a folder"
-        other = f"; or {importing(folder)}" if folder.suffix in CHECKPOINTS else "."
-        raise WeightsError(
-            f"{folder} {what}. A model folder holds config.json and model.safetensors: "
-            f"give the folder that was passed to `model.save`, or that `zoo train` printed{other}"
-        )
-    return read_config(read_text(folder / CONFIG), str(folder / CONFIG))
 
 
 def load_weights(model: MatchingModel, path: Path) -> None:

@@ -221,7 +221,7 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 def _check_alike(measured: Path, into: Path) -> None:
     """Raise `InputError` where two model folders were not made of the same parts."""
-    from ..weights import read_folder_config
+    from ..model_folders import read_folder_config
 
     parts = ("image_encoder", "text_encoder", "aligner", "extractor", "features")
     ours, theirs = read_folder_config(measured), read_folder_config(into)
@@ -236,9 +236,9 @@ def _check_alike(measured: Path, into: Path) -> None:
 def _save(folder: Path, record: dict[str, Any]) -> None:
     """Put the measurement into results.json, and make the card anew."""
     from ..loading import info, list_models
+    from ..model_folders import read_folder_config
     from ..report.card import write_card
     from ..report.results import add_result
-    from ..weights import read_folder_config
 
     add_result(folder, record)
     name = read_folder_config(folder).name

@@ -81,7 +81,7 @@ def write_card(folder: Path, *, load_as: str | None = None, license: str | None 
 
 def folder_card(folder: Path, *, load_as: str | None = None, license: str | None = None) -> str:
     """The card that a folder should have; see `write_card`."""
-    from ..weights import read_folder_config
+    from ..model_folders import read_folder_config
 
     config, results, path = read_folder_config(folder), read_results(folder), folder / FILE
     old = path.read_text(encoding="utf-8") if path.is_file() else None
