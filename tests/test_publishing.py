@@ -330,6 +330,20 @@ class TestFaults:
         logged_in.faults.clear()
         assert push(check_folder(folder), REPO, tag="v1.0").is_new
 
+    def test_a_card_that_the_hub_does_not_take_is_told_with_its_reason(self, logged_in, folder):
+        """Such as a license that it does not know."""
+        logged_in.fault("validate-yaml", status=400, body={"errors": [{"message": "license?"}]})
+        with pytest.raises(HubError, match=r"nothing was committed \(Invalid metadata .*license"):
+            push(check_folder(folder), REPO)
+        assert "config.json" not in files_of(logged_in)
+
+    def test_offline_nothing_is_sent(self, hub, folder, monkeypatch):
+        """The variable says so."""
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(InputError, match="HF_HUB_OFFLINE is set, so nothing is sent"):
+            push(check_folder(folder), REPO)
+        assert not hub.requests
+
     def test_a_commit_of_somebody_else_in_between_is_not_buried(self, logged_in, folder):
         """Ours names its parent, so the Hub refuses it."""
         logged_in.fault(
@@ -416,7 +430,7 @@ class TestCommand:
         """In place of what the model was before."""
         registry = tmp_path / "registry.yaml"
         registry.write_text(REGISTRY)
-        asked = ("push", folder, "--repo", REPO, "--register", "--registry", registry)
+        asked = ("push", folder, "--repo", REPO, "--registry", registry)
         status, out, _ = run(*asked)
         text = registry.read_text()
 

@@ -247,9 +247,9 @@ def _upload_told(asked: Asked) -> Iterator[None]:
     except HTTPError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error.__cause__, HTTPError):
+        if isinstance(error.__cause__, HTTPError) and not isinstance(error, ValueError):
             raise error.__cause__ from error
-        reason = re.sub(r"\?\S*", "", str(error))  # what follows signs an address
+        reason = re.sub(r"\?\S*", "", str(error)).replace("\n", " ")  # what follows ? signs
         raise HubError(
             f"The upload to {asked.repo} failed, and nothing was committed ({reason}). Try again; "
             "where its Xet store does not answer, set HF_HUB_DISABLE_XET=1 before."

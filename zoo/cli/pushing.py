@@ -35,7 +35,7 @@ def push(
     ] = False,
     registry: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The registry file; by default that of this checkout."),
+        typer.Option(metavar="FILE", help="Register there, not in this checkout's file."),
     ] = None,
     replace_card: Annotated[
         bool,
@@ -58,7 +58,7 @@ def push(
     from .names import model_folder
 
     check_names(repo, tag)
-    file = _registry_file(registry) if register else None
+    file = _registry_file(registry) if register or registry else None
     model = check_folder(model_folder(folder), license)
     if file is not None:
         with_entry(file, model.config, entry_of(model, repo, NOWHERE, model.pins))

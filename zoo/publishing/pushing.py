@@ -59,6 +59,10 @@ def push(
     `HubError` and `WeightsError`, which say how far it came.
     """
     check_names(repo, tag)
+    if hub.is_offline():
+        raise InputError(
+            f"HF_HUB_OFFLINE is set, so nothing is sent to {repo}. Unset it and push again."
+        )
     hub.make_repository(repo, private=private)
     _check_private(repo, private)
     newest = hub.look_up(repo)
