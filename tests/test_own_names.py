@@ -204,6 +204,15 @@ def test_a_failing_write_leaves_the_names(folder, monkeypatch):
     assert zoo.list_models(status="own") == ["mine"]
 
 
+def test_a_home_that_cannot_be_made_is_told(folder, tmp_path, monkeypatch):
+    """With the setting that names another."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file" / "home"))
+
+    with pytest.raises(InputError, match="Set ZOO_HOME to a folder that you may write to"):
+        register(folder, "mine")
+
+
 class TestCommands:
     """`zoo register`, `zoo unregister` and `zoo join`."""
 

@@ -128,7 +128,6 @@ def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
 def joined(folders: Sequence[Path], into: Path, name: str, *, anew: bool = False) -> Path:
     """As `join_folders`, unless it was done already with these folders as they are."""
     note, facts = into.with_name(f".{into.name}.json"), _facts(folders)
-    into.parent.mkdir(parents=True, exist_ok=True)
     with _IN_THIS_PROCESS, held(into.with_name(f".{into.name}.lock"), wait=True):
         if anew or not into.is_dir() or not note.is_file() or note.read_text() != facts:
             join_folders(folders, into, name)

@@ -20,7 +20,7 @@ from .cards import OWN, Card, Registry
 from .config import Features, ModelConfig
 from .errors import InputError, RegistryError, UnknownModelError
 from .files import write_atomically
-from .home import home
+from .home import home, made
 from .lock import held
 from .model_folders import WEIGHTS, read_folder_config
 from .plugins import discover
@@ -131,7 +131,7 @@ def _read() -> OwnNames:
     try:
         found = OwnNames.model_validate_json(path.read_bytes())
         wrong = [name for name in found.models if not _is_name(name)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return OwnNames()
     except (OSError, ValidationError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
@@ -155,14 +155,7 @@ def _write(names: OwnNames) -> None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """One process changes the file, while the others wait."""
-    try:
-        home().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{home()} cannot be made ({error.strerror}). Set ZOO_HOME to a folder that you may "
-            "write to."
-        ) from error
-    with held(home() / f".{FILE}.lock", wait=True):
+    with held(made(home()) / f".{FILE}.lock", wait=True):
         yield
 
 

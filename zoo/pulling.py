@@ -12,7 +12,7 @@ from .bars import transfer_bars
 from .cards import USABLE, Card
 from .errors import InputError, WeightsError
 from .files import Pin
-from .home import home
+from .home import home, made
 from .joining import joined
 from .own_names import registry
 
@@ -59,7 +59,7 @@ def pull(
             folders = [
                 pull(one, offline=offline, verify=verify, advance=advance) for one in card.members
             ]
-            return joined(folders, home() / "joined" / card.name, card.name, anew=verify)
+            return joined(folders, made(home() / "joined") / card.name, card.name, anew=verify)
         if card.weights is None:
             return _bundled(card)
         pinned = {file: Pin(pin.size, pin.sha256) for file, pin in card.weights.files.items()}
