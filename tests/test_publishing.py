@@ -441,6 +441,13 @@ class TestCommand:
         assert found["weights"]["repo"] == REPO
         assert found["features"]["boxes"] is False
 
+    @pytest.mark.usefixtures("logged_in")
+    def test_an_imported_model_may_have_no_seed(self, folder, run):
+        """Its entry says so, and is sound."""
+        (folder / "results.json").write_text(json.dumps({"results": [row(folder, seed=None)]}))
+        status, out, _ = run("push", folder, "--repo", REPO)
+        assert (status, "seed: null" in out) == (0, True)
+
     def test_a_registry_that_could_not_be_changed_stops_before_anything_is_sent(
         self, logged_in, folder, run, tmp_path
     ):

@@ -136,7 +136,7 @@ class MeasuredResult(Result):
     """A row that our own code measured, with what it takes to measure it again."""
 
     command: Line
-    seed: int | None = None
+    seed: int | None
     data_fingerprint: Sha256
     date: Annotated[str, _text(r"\d{4}-\d\d-\d\d")]
     code_version: Line | None = None

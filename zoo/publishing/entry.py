@@ -22,7 +22,7 @@ from .folder import Publishable
 from .yaml_edits import set_value, to_yaml
 
 NAME = re.compile(r"(?P<model>[a-z0-9-]+-(?P<dataset>[a-z0-9]+))(?:\.(?P<variant>[a-z0-9_+.]+))?")
-SAME = ("dataset", "split", "protocol", "command", "seed", "data_fingerprint", "date", "device")
+SAME = ("dataset", "split", "protocol", "command", "data_fingerprint", "date", "device")
 """What a row of a registry has as results.json has it."""
 
 
@@ -136,4 +136,5 @@ def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
     told = {key: row[key] for key in SAME if row.get(key) is not None}
     ways = {way: {at: float(row["metrics"][f"{way}_{at}"]) for at in RECALLS} for way in WAYS}
     code = row.get("code") or row.get("zoo_version")
+    told["seed"] = row.get("seed")  # nobody knows that of an imported checkpoint
     return told | ways | {"rsum": float(row["metrics"]["rsum"]), "code_version": code}
