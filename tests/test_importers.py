@@ -474,6 +474,19 @@ def test_a_pickle_that_breaks_the_rules_is_refused_at_once(tmp_path, pickled, wo
         Checkpoint.open(legacy_of(tmp_path / "a.pth", pickled, after=b"\x80\x02].\x00"))
 
 
+def test_what_a_file_says_is_shown_in_short(tmp_path):
+    """A message is for a person, whatever a hundred thousand letters in a file say."""
+    name = b"X" + struct.pack("<I", 100_000) + b"f\x1b" * 50_000
+
+    with pytest.raises(
+        WeightsError, match="is no checkpoint that can be read: KeyError "
+    ) as caught:
+        Checkpoint.open(legacy_of(tmp_path / "a.pth", b"\x80\x02cnumpy\ndtype\n(" + name + b"tR."))
+
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+    assert str(caught.value).isprintable()
+
+
 def test_a_pickle_of_too_many_instructions_is_refused(tmp_path, monkeypatch):
     """One of 64 MiB would keep a machine busy for minutes."""
     monkeypatch.setattr("zoo.importers.pickles.MOST_INSTRUCTIONS", 1000)

@@ -37,7 +37,11 @@ def complete_method() -> list[str]:
 def import_model(
     context: typer.Context,
     method: Annotated[
-        str, typer.Argument(autocompletion=complete_method, help="Whose checkpoint it is: chan.")
+        str,
+        typer.Argument(
+            autocompletion=complete_method,
+            help="Whose it is: chan, tvrn, sgraf, vse-infty, or what a plugin adds (zoo plugins).",
+        ),
     ],
     checkpoint: Annotated[Path, typer.Argument(help="What the method's own program saved.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model.")],
