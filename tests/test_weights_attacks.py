@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import time
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,18 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error(folder, monkeypat
         load_folder(folder)
 
 
+def test_reads_that_give_less_than_was_asked_for_go_on(folder):
+    """The system may give as little as it likes, and gives 2 GiB at most."""
+
+    class Slow(FileIO):
+        def readinto(self, space):
+            return super().readinto(space[:100])
+
+    path, name = folder / "model.safetensors", "image_encoder.project.weight"
+    with opened(path) as file, Slow(path) as slow:
+        assert torch.equal(TensorFile(path, slow, file.places).tensor(name), file.tensor(name))
+
+
 def test_a_loaded_model_needs_its_file_no_more(folder):
     """It can be overwritten, or lost."""
     model = load_folder(folder)
@@ -225,6 +238,11 @@ def test_no_pickle_is_opened_on_the_way_to_a_model(folder, tmp_path):
             zoo.load(f"local-dir:{folder}", weights=bomb)
         with pytest.raises(WeightsError, match=r"is not a folder.*zoo import METHOD"):
             zoo.load(f"local-dir:{bomb}")
+    for bomb in bombs[:-1]:  # the last one is of text, which could be anything
+        renamed = tmp_path / f"{bomb.name}.safetensors"
+        renamed.write_bytes(bomb.read_bytes())
+        with pytest.raises(WeightsError, match=r"looks like a checkpoint.*zoo import METHOD"):
+            zoo.load(f"local-dir:{folder}", weights=renamed)
     for name in ("model.safetensors", "vocab.json", "config.json"):
         kept = (folder / name).read_bytes()
         for bomb in bombs:
@@ -375,6 +393,7 @@ def test_a_few_of_many_faults_are_shown_and_all_are_counted(folder):
         load_folder(
             changed(folder, lambda _: {f"layer.{one}": torch.zeros(1) for one in range(99)})
         )
+    assert str(caught.value).count("; ") == 12
     check_error(str(caught.value))
 
 
