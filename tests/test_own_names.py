@@ -84,7 +84,7 @@ def test_what_has_weights_is_replaced_by_force_alone(folder):
         register(folder, "chan-f8k.bigru_grid")
     assert zoo.info("chan-f8k").status == "bundled"
 
-    assert register(folder, "chan-f8k", force=True).status == "bundled"
+    assert register(folder, "chan-f8k.bigru_grid", force=True).status == "bundled"
     assert zoo.info("chan-f8k").folder == folder
     assert register(folder, "chan-f8k").status == "own", "it is one's own now"
     unregister("chan-f8k")

@@ -50,10 +50,10 @@ def written(path: Path, entries: dict, content: bytes = b"") -> Path:
 
 def test_thousands_of_damaged_headers_are_refused_or_read_right(tmp_path):
     """By one kind of error, soon, in words that a terminal can show."""
-    tried = fuzz(tmp_path, 4_000, seed=1)
+    tried = fuzz(tmp_path, 2_500, seed=1)
 
-    assert tried.refused.total() > 3_500
-    assert tried.loaded > 50, "some change nothing that matters: the order, the metadata"
+    assert tried.refused.total() > 2_200
+    assert tried.loaded > 30, "some change nothing that matters: the order, the metadata"
     assert len(tried.refused) >= 11, "every check of a header refuses some"
     assert tried.slowest < 0.5
 
