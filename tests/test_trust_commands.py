@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -167,6 +168,7 @@ class TestExtended:
             "eccv_image_to_caption": more,
         }.items():
             (data / f"{name}.json").write_text(json.dumps(content))
+        monkeypatch.delitem(sys.modules, "eccv_caption", raising=False)  # the real one, if any
         monkeypatch.syspath_prepend(data.parents[1])
 
     @pytest.fixture

@@ -1,33 +1,50 @@
-"""Progress bars of downloads."""
+"""Progress bars on stderr, where somebody looks at it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+Advance = Callable[[str, int, int], None]
+"""Told what is done, how much of it was done since, and how much there is in all."""
 
 
 @contextmanager
-def transfer_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each file that is fetched, while stderr is a terminal; else nothing is drawn.
+def bars(columns: Callable[[], tuple[ProgressColumn, ...]]) -> Iterator[Advance]:
+    """A bar for each thing that is reported, while stderr is a terminal; else nothing is drawn.
 
-    What is yielded is told the file's name, the bytes that came since, and the bytes in all.
+    `columns` makes what stands after the name and the bar; it is called only where they are drawn.
     """
     if not sys.stderr.isatty():
-        yield lambda _name, _came, _total: None
+        yield lambda _what, _done, _total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    bars = Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True), transient=True)
+    drawn = (TextColumn("{task.description}"), BarColumn(), *columns())
+    shown = Progress(*drawn, console=Console(stderr=True), transient=True)
     tasks: dict[str, Any] = {}
 
-    def advance(name: str, came: int, total: int) -> None:
-        if name not in tasks:
-            tasks[name] = bars.add_task(name, total=total)
-        bars.advance(tasks[name], came)
+    def advance(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = shown.add_task(what, total=total)
+        shown.advance(tasks[what], done)
 
-    with bars:
+    with shown:
         yield advance
+
+
+def transfer_bars() -> AbstractContextManager[Advance]:
+    """A bar for each file that is fetched, in bytes."""
+    return bars(_transfer)
+
+
+def _transfer() -> tuple[ProgressColumn, ...]:
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    return DownloadColumn(), TransferSpeedColumn()

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .bars import Advance
 from .device import device_words
 from .metrics import Ties
 from .protocols import Measured, Protocol, folds_of, measure
 from .scores import HeldScores, SavedScores
-from .split_scores import Advance, model_dtype, readable, score_in_blocks, scores_index
+from .split_scores import model_dtype, readable, score_in_blocks, scores_index
 from .version import code_version
 
 if TYPE_CHECKING:

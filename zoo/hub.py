@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
+from .bars import Advance
 from .errors import InputError
 from .files import Pin
 from .refusals import Asked, HubError
-from .transfer import TRICKLE, Advance, size_of, take_in
+from .transfer import TRICKLE, size_of, take_in
 from .version import __version__
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bars import transfer_bars
+from .bars import Advance, transfer_bars
 from .cards import USABLE, Card
 from .errors import InputError, WeightsError
 from .files import Pin
@@ -30,7 +29,7 @@ def pull(
     offline: bool | None = None,
     verify: bool = False,
     without: str | None = None,
-    advance: Callable[[str, int, int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Path:
     """The folder of a model: fetched if need be, and each file checked before it is given.
 

@@ -12,13 +12,14 @@ import shutil
 from pathlib import Path
 
 from . import hub
+from .bars import Advance
 from .checked import faults, is_checked, note_checked, pins
 from .errors import WeightsError
 from .files import sync_folder, write_atomically
 from .hub import Snapshot
 from .refusals import WrongLengthError
 from .snapshot_folders import MAKE_SPACE, alone, branch_of, folder_of, part_of, root, writing
-from .transfer import Advance, size_of
+from .transfer import size_of
 
 A_MODEL_S = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(?:json|safetensors|txt|md)")
 """Names of the files that a model's folder may have: no folders, and nothing that could be run."""

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .bars import Advance
 from .batch import Batch
 from .errors import DataError, InputError
 from .scores import HeldScores, ScoresIndex, listing_fingerprint
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from .data.dataset import Dataset
     from .data.features import FeatureSource
     from .model import MatchingModel
-
-Advance = Callable[[str, int, int], None]
-"""Told what is done, how much of it is done now, and how much there is in all."""
 
 
 def score_dataset(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .bars import Advance
 from .refusals import Asked, WrongLengthError
-
-Advance = Callable[[str, int, int], None]
-"""Told of progress: of what, how much has come since, how much there is in all."""
 
 TRICKLE = 1024  # bytes; fewer in the time of a silence are a silence too
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +11,7 @@ import typer
 from ..errors import InputError
 from .matching import Device
 from .names import complete_model, load_model, model_folder
-from .outputs import check_writable
+from .outputs import check_writable, write_json
 from .scored import TEST, Split, Ties, check_split
 from .screen import note, progress, show
 
@@ -126,7 +125,7 @@ def evaluate(
         "zoo_version": __version__,
     }
     if json_file is not None:
-        _write(json_file, record)
+        write_json(json_file, record)
     for place in places:
         _save(place, record)
 
@@ -211,12 +210,6 @@ def _measure_saved(
     training = {name: index.facts[name] for name in TRAINED if name in index.facts}
     evaluation = evaluate_scores(saved, protocol=protocol, ties=ties.value)
     return evaluation, {"model": index.model, "model_sha256": index.model_sha256, **training}
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    from ..files import write_atomically
-
-    write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def _check_alike(measured: Path, into: Path) -> None:

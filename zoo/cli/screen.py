@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from ..bars import bars
+
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+    from ..bars import Advance
     from ..report.tables import Table
-    from ..split_scores import Advance
 
 WIDE = 200  # columns where the output is no terminal, so that no name is cut
 
@@ -37,24 +40,12 @@ def note(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-@contextmanager
-def progress() -> Iterator[Advance]:
-    """A bar for each thing that is reported, while stderr is a terminal; else nothing is drawn."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
+def progress() -> AbstractContextManager[Advance]:
+    """A bar for each thing that is reported, with its count and the time that is left."""
+    return bars(_counts)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    bars = Progress(*columns, console=Console(stderr=True), transient=True)
-    tasks: dict[str, Any] = {}
 
-    def advance(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
-        bars.advance(tasks[what], done)
+def _counts() -> tuple[ProgressColumn, ...]:
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
-    with bars:
-        yield advance
+    return MofNCompleteColumn(), TimeRemainingColumn()

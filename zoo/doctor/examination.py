@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..bars import Advance
 from ..data.features import FeatureSource
 from ..data.layouts import Found, Listing, canonical_split, recognise
 from ..data.layouts.reading import read_json
@@ -19,7 +20,7 @@ from .finding import Finding, attempt, guarded
 from .models import Reading, readings
 from .rows import check_apart, check_counts, check_mapping, check_pictures
 from .storage import check_disk, check_side_files, check_storage
-from .values import Advance, check_values
+from .values import check_values
 from .words import check_vocabulary, find_vocabularies
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bars import Advance
 from ..batch import Regions
 from ..data.features import FeatureSource
 from .finding import Finding, some
-
-Advance = Callable[[str, int, int], None]
 
 BATCH = 32
 SAMPLED = 128
