@@ -69,9 +69,9 @@ def test_without_its_folder_a_model_says_where_it_lies(home, weights):
 
 
 def test_a_folder_without_a_model_is_damage_and_not_absence(home):
-    """Then the package is to be installed anew."""
+    """Then the folder is to be taken anew."""
     (home / "bundled" / "toy-f8k").mkdir(parents=True)
-    with pytest.raises(WeightsError, match=r"missing from .*bundled/toy-f8k\. Reinstall"):
+    with pytest.raises(WeightsError, match=r"missing from .*bundled/toy-f8k\. Take the folder"):
         zoo.load("toy-f8k")
 
 
