@@ -210,6 +210,25 @@ def test_a_configuration_with_too_few_members_is_refused(folders, tmp_path, memb
         load_folder(joined)
 
 
+def test_a_member_is_never_replaced_by_what_it_is_joined_into(folders, tmp_path):
+    """Nor what lies above it."""
+    for place in (folders[0], tmp_path / "none" / ".." / "two"):
+        with pytest.raises(InputError, match="would be replaced by the joined model"):
+            join_folders(folders, place, "both")
+    assert_close(scores_of(load_folder(folders[0])), scores_of(tiny_model()))
+
+
+def test_what_cannot_be_written_is_not_called_unreadable(folders, monkeypatch):
+    """The members' files are open then, and there is nothing wrong with them."""
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoo.model_folders.tempfile.mkdtemp", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        join_folders(folders, folders[0].with_name("joined"), "both")
+
+
 def test_a_damaged_member_stops_the_joining(folders, tmp_path):
     """And leaves what was there."""
     path = folders[1] / "model.safetensors"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +17,11 @@ from torch.testing import assert_close
 import zoo
 from test_members import other_model, scores_of
 from tiny import tiny_model
-from zoo.cards import shipped_registry
+from zoo import own_names
+from zoo.cards import read_registry, shipped_registry
 from zoo.config import Source
 from zoo.errors import InputError, RegistryError, UnknownModelError, WeightsError
-from zoo.own_names import own_file, register, unregister
+from zoo.own_names import own_file, register, registry, unregister
 from zoo.plugins import discover
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +61,7 @@ def test_a_card_of_one_s_own_says_what_is_known(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "dataset"), [("mine-f30k", "f30k"), ("mine", "unknown"), ("chan-coco.mine", "unknown")]
+    ("name", "dataset"), [("mine-f30k", "f30k"), ("mine", "unknown"), ("chan-coco.mine", "coco")]
 )
 def test_a_new_name_joins_the_list(folder, name, dataset):
     """Whatever it is called; the data set is what the name says, if it says a known one."""
@@ -64,7 +69,7 @@ def test_a_new_name_joins_the_list(folder, name, dataset):
 
     assert name in zoo.list_models()
     assert zoo.list_models(status="own") == [name]
-    assert zoo.info(name).dataset == ("coco" if name == "chan-coco.mine" else dataset)
+    assert zoo.info(name).dataset == dataset
     with pytest.raises(UnknownModelError, match=f"Did you mean {name!r}"):
         zoo.load(f"{name}x")
 
@@ -76,6 +81,19 @@ def test_names_are_sorted_among_the_others(folder):
         register(folder, name)
 
     assert zoo.list_models() == sorted([*before, "chan-d", "aaa"])
+
+
+def test_a_name_stays_one_s_own_when_it_becomes_the_usual_variant_s(folder):
+    """As it does when a model of that name is published later."""
+    register(folder, "chan-coco.mine")
+    found = registry()
+    known = found.models["chan-coco"]
+    variants = {**known.variants, "mine": known.variants[known.default]}
+    later = known.model_copy(update={"default": "mine", "variants": variants})
+
+    found = replace(found, models={**found.models, "chan-coco": later})
+    assert found.find("chan-coco.mine").folder == folder
+    assert found.find("chan-coco").folder is None
 
 
 def test_what_has_weights_is_replaced_by_force_alone(folder):
@@ -140,10 +158,11 @@ def test_a_folder_that_is_gone_is_told(folder):
     folder.rename(folder.with_name("moved"))
 
     assert zoo.info("mine").status_here == "own (not here)"
-    with pytest.raises(
-        WeightsError, match=r"mine is own \(not here\)\. Your own, .* is gone\. Put"
-    ):
+    message = r"mine is own \(not here\)\. Your own, .* is gone\. .*zoo register FOLDER --name mine"
+    with pytest.raises(WeightsError, match=message):
         zoo.load("mine")
+    register(folder.with_name("moved"), "mine")
+    assert zoo.pull("mine") == folder.with_name("moved")
 
 
 @pytest.mark.parametrize(
@@ -195,6 +214,17 @@ def test_several_processes_lose_no_name(folder):
     assert [path.name for path in own_file().parent.glob("*.tmp")] == []
 
 
+def test_several_threads_lose_no_name(folder, monkeypatch):
+    """As processes do; the system would give all of them the same lock."""
+    read = own_names._read
+    monkeypatch.setattr(own_names, "_read", lambda: (read(), time.sleep(0.05))[0])
+    names = [f"mine-{number}" for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: register(folder, name), names))
+
+    assert zoo.list_models("mine-*") == names
+
+
 def test_a_failing_write_leaves_the_names(folder, monkeypatch):
     """As when the disk is full."""
     register(folder, "mine")
@@ -213,7 +243,15 @@ def test_a_home_that_cannot_be_made_is_told(folder, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file" / "home"))
 
-    with pytest.raises(InputError, match="Set ZOO_HOME to a folder that you may write to"):
+    with pytest.raises(WeightsError, match="Set ZOO_HOME to a folder that you may write to"):
+        register(folder, "mine")
+
+
+def test_a_home_that_cannot_be_written_is_told(folder):
+    """Not only by its path."""
+    own_file().with_name(".registry.json.lock").mkdir(parents=True)
+
+    with pytest.raises(WeightsError, match="Set ZOO_HOME to a folder that you may write to"):
         register(folder, "mine")
 
 
@@ -304,19 +342,25 @@ def registry_text(**changes: str) -> str:
 @pytest.fixture
 def known(tmp_path, monkeypatch):
     """Makes the zoo know a registry beside its own."""
-    from dataclasses import replace
-
-    from zoo.cards import read_registry
 
     def know(**changes):
         path = tmp_path / "registry.yaml"
         path.write_text(registry_text(**changes))
         found = discover()
         found = replace(found, registry=read_registry(path, onto=found.registry))
-        for room in ("own_names", "loading"):
+        for room in ("plugins", "own_names", "loading"):
             monkeypatch.setattr(f"zoo.{room}.discover", lambda: found)
 
     return know
+
+
+@pytest.fixture
+def both(known, folder, tmp_path):
+    """The folder of two models of one's own, `model` and `two`, that make a registered one."""
+    known()
+    register(folder, "toy-f8k.one")
+    register(other_model().save(tmp_path / "two"), "toy-f8k.two")
+    return tmp_path
 
 
 class TestMembersOfARegisteredModel:
@@ -345,11 +389,8 @@ class TestMembersOfARegisteredModel:
         assert len(model.aligner.members) == 2
         assert scores_of(model).shape == (3, 5)
 
-    def test_members_of_one_s_own_make_it_usable(self, known, folder, tmp_path):
+    def test_members_of_one_s_own_make_it_usable(self, both):
         """Joined once, and anew when a member has changed."""
-        known()
-        register(folder, "toy-f8k.one")
-        register(other_model().save(tmp_path / "two"), "toy-f8k.two")
         card, mean = zoo.info("toy-f8k"), (scores_of(tiny_model()) + scores_of(other_model())) / 2
 
         assert (card.status, card.folder) == ("own", None)
@@ -359,8 +400,71 @@ class TestMembersOfARegisteredModel:
         written = (place / "model.safetensors").stat().st_mtime_ns
         assert (zoo.pull("toy-f8k") / "model.safetensors").stat().st_mtime_ns == written
 
-        tiny_model().save(tmp_path / "two")
+        tiny_model().save(both / "two")
         assert_close(scores_of(zoo.load("toy-f8k")), scores_of(tiny_model()))
+        assert not place.exists()
+        assert len(list(place.parent.iterdir())) == 1
+
+    def test_its_results_stay_when_a_member_is_measured(self, both):
+        """The members' results are no part of it."""
+        place = zoo.pull("toy-f8k")
+        (place / "results.json").write_text("{}")
+        (both / "two" / "results.json").write_text("{}")
+
+        assert zoo.pull("toy-f8k") == place
+        assert (place / "results.json").is_file()
+
+    @pytest.mark.parametrize("damage", ["gone", "cut short", "a bit"])
+    def test_it_is_made_anew_where_it_is_damaged(self, both, damage):
+        """By itself; what only reading tells, with `verify`."""
+        assert both
+        place = zoo.pull("toy-f8k") / "model.safetensors"
+        sound, facts = place.read_bytes(), place.stat()
+        place.unlink()
+        if damage != "gone":
+            place.write_bytes(sound[:-1] + (b"" if damage == "cut short" else b"?"))
+            os.utime(place, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+        assert zoo.pull("toy-f8k", verify=damage == "a bit") == place.parent
+        assert place.read_bytes() == sound
+
+    def test_what_is_here_needs_no_home_that_can_be_written(self, both):
+        """It is used as it is."""
+        place = zoo.pull("toy-f8k")
+        lock = place.parent.with_name(".toy-f8k.lock")
+        lock.unlink()
+        lock.mkdir()
+
+        assert zoo.pull("toy-f8k") == place
+        tiny_model().save(both / "two")
+        with pytest.raises(WeightsError, match="Set ZOO_HOME to a folder that you may write to"):
+            zoo.pull("toy-f8k")
+
+    def test_left_overs_of_a_killed_process_go(self, both):
+        """When it is made the next time."""
+        place = zoo.pull("toy-f8k")
+        (place.parent / ".abc.tmp").mkdir()
+        tiny_model().save(both / "two")
+
+        assert list(zoo.pull("toy-f8k").parent.glob(".*.tmp")) == []
+
+    def test_it_is_kept_and_deleted_like_what_was_fetched(self, both, run):
+        """`zoo cache` knows it by its name."""
+        assert both
+        place = zoo.pull("toy-f8k")
+        (listed,) = json.loads(run("cache", "ls", "--json")[1])
+        assert (listed["repository"], listed["models"]) == ("joined/toy-f8k", ["toy-f8k"])
+        assert (listed["whole"], listed["bytes"]) == (
+            True,
+            sum(path.stat().st_size for path in place.glob("[!.]*")),
+        )
+
+        assert run("cache", "verify", "toy-f8k")[0] == 0
+        (place / "0.vocab.json").write_text("[]")
+        assert run("cache", "verify", "toy-f8k")[0] == 1
+        assert run("cache", "rm", "toy-f8k")[0] == 0
+        assert not place.exists()
+        assert zoo.pull("toy-f8k") == place
 
     def test_it_is_listed_and_described_with_its_members(self, known, run):
         """As any model is."""

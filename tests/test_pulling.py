@@ -154,6 +154,14 @@ def test_what_names_no_repository_is_said_so(name):
         zoo.pull(name)
 
 
+def test_a_folder_that_is_not_there_is_an_error(tmp_path, run):
+    """And no path for a script to go on with."""
+    status, out, err = run("pull", tmp_path / "absent")
+
+    assert (status, out) == (1, "")
+    assert "absent is not a folder. A model folder holds config.json" in err
+
+
 def test_a_folder_and_a_bundled_model_are_where_they_are(tmp_path):
     """Nothing is fetched or copied."""
     assert zoo.pull(f"local-dir:{tmp_path}") == tmp_path

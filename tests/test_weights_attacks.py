@@ -194,7 +194,24 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error(folder, monkeypat
 
     monkeypatch.setattr(TensorFile, "tensor", cut)
     with pytest.raises(WeightsError, match="it was cut short while it was read"):
+        load_weights(tiny_model(), path)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_model_that_is_replaced_while_it_is_read_is_no_mixture(folder, monkeypatch, fits):
+    """Of its old configuration and its new weights; another process may save at any time."""
+    other = {} if fits else {"image_encoder": {"type": "chan_regions", "feature_dim": 9, "dim": 16}}
+    build_model = zoo.weights.build_model
+
+    def replaced(config, files):
+        tiny_model(aligner={"type": "hard_alignment", "pooling": "mean"}, **other).save(folder)
+        return build_model(config, files)
+
+    monkeypatch.setattr("zoo.weights.build_model", replaced)
+    with pytest.raises(WeightsError, match=r"was written to while .* was read\. Load it again\."):
         load_folder(folder)
+    monkeypatch.undo()
+    assert load_folder(folder).config.aligner["pooling"] == "mean"
 
 
 def test_reads_that_give_less_than_was_asked_for_go_on(folder):
@@ -395,6 +412,19 @@ def test_a_few_of_many_faults_are_shown_and_all_are_counted(folder):
         )
     assert str(caught.value).count("; ") == 12
     check_error(str(caught.value))
+
+
+def test_numbers_that_are_too_large_for_the_model_are_refused(folder):
+    """They would be infinite there, though they are not in the file."""
+    name = "image_encoder.project.bias"
+
+    with pytest.raises(WeightsError, match=rf"{name} holds values that are not finite"):
+        load_folder(
+            changed(
+                folder,
+                lambda tensors: tensors | {name: torch.full((16,), 1e300, dtype=torch.float64)},
+            )
+        )
 
 
 def test_tied_tensors_come_back_as_they_were_saved(tmp_path):

@@ -144,8 +144,9 @@ class Card:
         if self.is_here:
             return f"Your own, {self.origin}, in {self.folder}: zoo.load({self.name!r})."
         return (
-            f"Your own, {self.origin}, and its folder {self.folder} is gone. Put it back, or give "
-            f"the name up: zoo unregister {self.name}"
+            f"Your own, {self.origin}, and its folder {self.folder} is gone. Put it back, name "
+            f"it where it is now (zoo register FOLDER --name {self.name}), or give the name up: "
+            f"zoo unregister {self.name}."
         )
 
     @property
@@ -190,12 +191,12 @@ class Registry:
         >>> shipped_registry().find("chan-coco").variant
         'bigru_butd'
         """
+        if name in self.own:
+            return self.own[name]
         model, _, variant = name.partition(".")
         if model in self.models and (not variant or variant in self.models[model].variants):
             card = self._card(model, self.models[model], variant or self.models[model].default)
             return self.own.get(card.name, card)
-        if name in self.own:
-            return self.own[name]
         raise UnknownModelError(f"No model is called {name!r}. {self._suggestion(name)}")
 
     def _suggestion(self, name: str) -> str:

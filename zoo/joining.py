@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any
 from .config import Member, ModelConfig
 from .errors import DataError, InputError
 from .files import sha256, write_atomically
-from .lock import held
 from .model_folders import (
     CARD,
     CONFIG,
     RESULTS,
+    TEXTS,
     WEIGHTS,
     made_whole,
     read_folder_config,
@@ -31,8 +30,6 @@ from .safe_tensors import TensorFile, opened
 from .version import __version__
 
 ENCODERS = ("image_encoder", "text_encoder")
-TEXTS = (".json", ".txt")
-_IN_THIS_PROCESS = threading.Lock()  # a file lock keeps out other processes, not other threads
 
 
 class MemberFiles(Mapping[str, str]):
@@ -106,11 +103,18 @@ def _of_members(kind: str, part: str, members: Sequence[Mapping[str, Any]]) -> d
 def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
     """Make a model's folder of those of several, whose scores it averages.
 
-    Raises `InputError` for fewer than two, and for models that cannot read the same images;
-    `WeightsError` for a folder that is damaged; `DataError` when the disk is full.
+    Raises `InputError` for fewer than two, for models that cannot read the same images, and for a
+    folder in whose place one of them lies; `WeightsError` for a folder that is damaged; `DataError`
+    when the disk is full.
     """
     if len(folders) < 2:
         raise InputError("A joined model has at least two members. Name another one.")
+    for folder in folders:
+        if folder.resolve().is_relative_to(into.resolve()):
+            raise InputError(
+                f"{into} would be replaced by the joined model, and its member {folder} lies "
+                "there. Choose another folder."
+            )
     configs = [read_folder_config(folder) for folder in folders]
     joined = _joined_config(configs, folders, name)
     with ExitStack() as stack:
@@ -123,27 +127,6 @@ def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
         write_atomically(written / CONFIG, joined.to_json().encode())
         _write_weights(files, written / WEIGHTS)
     return into
-
-
-def joined(folders: Sequence[Path], into: Path, name: str, *, anew: bool = False) -> Path:
-    """As `join_folders`, unless it was done already with these folders as they are."""
-    note, facts = into.with_name(f".{into.name}.json"), _facts(folders)
-    with _IN_THIS_PROCESS, held(into.with_name(f".{into.name}.lock"), wait=True):
-        if anew or not into.is_dir() or not note.is_file() or note.read_text() != facts:
-            join_folders(folders, into, name)
-            write_atomically(note, facts.encode())
-    return into
-
-
-def _facts(folders: Sequence[Path]) -> str:
-    """What changes when a file of the folders is written or replaced."""
-    seen = [
-        (str(path), path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino)
-        for folder in folders
-        for path in sorted(folder.resolve().iterdir())
-        if path.suffix in (*TEXTS, Path(WEIGHTS).suffix) and not path.name.startswith(".")
-    ]
-    return json.dumps(seen)
 
 
 def _joined_config(

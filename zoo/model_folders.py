@@ -17,6 +17,8 @@ from .safe_tensors import CHECKPOINTS, importing
 
 CONFIG, WEIGHTS, RESULTS = "config.json", "model.safetensors", "results.json"
 CARD = "README.md"
+TEXTS = (".json", ".txt")
+"""How the names of the text files end."""
 LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
 
 
@@ -39,13 +41,48 @@ def read_text(path: Path) -> str:
 def read_folder_config(folder: Path) -> ModelConfig:
     """The configuration in a model folder; raises `WeightsError` when it is no such folder."""
     if not (folder / CONFIG).is_file():
-        what = "has no config.json" if folder.is_dir() else "is not a folder"
-        other = f"; or {importing(folder)}" if folder.suffix in CHECKPOINTS else "."
-        raise WeightsError(
-            f"{folder} {what}. A model folder holds config.json and model.safetensors: "
-            f"give the folder that was passed to `model.save`, or that `zoo train` printed{other}"
-        )
+        raise no_model(folder)
     return read_config(read_text(folder / CONFIG), str(folder / CONFIG))
+
+
+def no_model(folder: Path) -> WeightsError:
+    """The error for a path where no model's folder is."""
+    what = "has no config.json" if folder.is_dir() else "is not a folder"
+    other = f"; or {importing(folder)}" if folder.suffix in CHECKPOINTS else "."
+    return WeightsError(
+        f"{folder} {what}. A model folder holds config.json and model.safetensors: "
+        f"give the folder that was passed to `model.save`, or that `zoo train` printed{other}"
+    )
+
+
+def state_of(folder: Path) -> list[tuple[str, int, int, int]]:
+    """What changes when a file that the model consists of is written or replaced; not its results.
+
+    Of each file: its name, size, time and inode.
+    """
+    parts = [
+        path
+        for path in sorted(folder.resolve().glob("[!.]*"))
+        if path.suffix in (*TEXTS, Path(WEIGHTS).suffix) and path.name != RESULTS
+    ]
+    facts = [(path.name, path.stat()) for path in parts if path.is_file()]
+    return [(name, one.st_size, one.st_mtime_ns, one.st_ino) for name, one in facts]
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Raise `WeightsError` when the model in a folder is written while the block reads it.
+
+    Then what was read may be of the old one and of the new one, and what failed to fit, sound.
+    """
+    before = state_of(folder)
+    try:
+        yield
+    finally:
+        if state_of(folder) != before:
+            raise WeightsError(
+                f"{folder} was written to while the model in it was read. Load it again."
+            )
 
 
 @contextmanager

@@ -20,13 +20,14 @@ from .cards import OWN, Card, Registry
 from .config import Features, ModelConfig
 from .errors import InputError, RegistryError, UnknownModelError
 from .files import write_atomically
-from .home import home, made
+from .home import home
 from .lock import held
 from .model_folders import WEIGHTS, read_folder_config
 from .plugins import discover
 from .safe_tensors import opened
 from .schema import Features as ReadFeatures
 from .schema import Results
+from .snapshot_folders import writing
 
 FILE = "registry.json"
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9_+]+)*")
@@ -77,7 +78,8 @@ def register(folder: str | Path, name: str, *, force: bool = False) -> Card | No
     """Give a model's folder a name of the user's own; the card of what had the name before.
 
     The folder stays where it is. Raises `InputError` for what is no name, and without `force` for
-    the name of a model whose weights there are; `WeightsError` for what is no model folder.
+    the name of a model whose weights there are; `WeightsError` for what is no model folder, and
+    where the home cannot be written.
     """
     place = Path(folder).expanduser().resolve()
     check_free(name, force=force)
@@ -155,7 +157,7 @@ def _write(names: OwnNames) -> None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """One process changes the file, while the others wait."""
-    with held(made(home()) / f".{FILE}.lock", wait=True):
+    with writing(home()), held(home() / f".{FILE}.lock", wait=True):
         yield
 
 

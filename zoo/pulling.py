@@ -11,15 +11,14 @@ from .bars import Advance, transfer_bars
 from .cards import USABLE, Card
 from .errors import InputError, WeightsError
 from .files import Pin
-from .home import home, made
-from .joining import joined
+from .joined_folders import joined
+from .model_folders import CONFIG, no_model
 from .own_names import registry
 
 if TYPE_CHECKING:
     from .hub import Snapshot
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
-CONFIG = "config.json"
 ON_HUB = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[^\s@]+))?", re.ASCII)
 
 
@@ -40,13 +39,16 @@ def pull(
     and `without` names a file that is not needed. `advance` is told of progress in place of a bar.
 
     Raises `UnknownModelError` for an unknown name, `InputError` for what is no name, and
-    `WeightsError` when there is nothing to fetch or it cannot be had.
+    `WeightsError` when there is nothing to fetch, or no folder, or it cannot be had.
 
     >>> zoo.pull("chan-f8k")                                            # doctest: +SKIP
     PosixPath('weights/chan-f8k')
     """
     if str(name).startswith(LOCAL):
-        return Path(str(name).removeprefix(LOCAL))
+        folder = Path(str(name).removeprefix(LOCAL))
+        if not folder.is_dir():
+            raise no_model(folder)
+        return folder
     from . import snapshots
     from .hub import Snapshot
 
@@ -58,7 +60,7 @@ def pull(
             folders = [
                 pull(one, offline=offline, verify=verify, advance=advance) for one in card.members
             ]
-            return joined(folders, made(home() / "joined") / card.name, card.name, anew=verify)
+            return joined(folders, card.name, verify=verify)
         if card.weights is None:
             return _bundled(card)
         pinned = {file: Pin(pin.size, pin.sha256) for file, pin in card.weights.files.items()}

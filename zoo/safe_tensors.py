@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -114,11 +114,13 @@ def opened(path: Path) -> Iterator[TensorFile]:
             f"{path} is not a file. Give the path of a .safetensors file that holds this model's "
             f"weights{f', or {importing(beside[0])}' if beside else ''}."
         )
-    try:
-        with FileIO(path) as file:
-            yield TensorFile(path, file, _places(file, path))
-    except OSError as error:
-        raise unreadable(path, error.strerror or str(error)) from error
+    with ExitStack() as stack:
+        try:  # of this file's errors, and not of those in the block
+            file = stack.enter_context(FileIO(path))
+            places = _places(file, path)
+        except OSError as error:
+            raise unreadable(path, error.strerror or str(error)) from error
+        yield TensorFile(path, file, places)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

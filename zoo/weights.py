@@ -16,7 +16,7 @@ from .device import usable_device
 from .errors import WeightsError
 from .fitting import likely_why, misfits, shortened
 from .model import MatchingModel, build_model
-from .model_folders import WEIGHTS, read_folder_config, read_text
+from .model_folders import WEIGHTS, read_folder_config, read_text, unchanged
 from .plugins import discover
 from .safe_tensors import DTYPES, Place, opened
 
@@ -60,16 +60,17 @@ def load_folder(
     take the place of the folder's own.
 
     Raises `WeightsError` when a file is absent or damaged, or when any parameter or buffer is
-    missing, left over, of another shape or not finite (one error names them all), and `InputError`
-    for a device that is not there.
+    missing, left over, of another shape or not finite (one error names them all), or when the
+    folder is written to meanwhile, and `InputError` for a device that is not there.
     """
     folder, device = Path(folder), usable_device(device)
-    config = read_folder_config(folder)
-    if config.plugin is not None:
-        discover().require(config.plugin.name)
-    model = build_model(config, FolderFiles(Path(files or folder)))
-    if weights != "random":
-        load_weights(model, Path(weights or folder / WEIGHTS))
+    with unchanged(folder):
+        config = read_folder_config(folder)
+        if config.plugin is not None:
+            discover().require(config.plugin.name)
+        model = build_model(config, FolderFiles(Path(files or folder)))
+        if weights != "random":
+            load_weights(model, Path(weights or folder / WEIGHTS))
     return model.to(device).eval()
 
 
@@ -78,13 +79,14 @@ def load_weights(model: MatchingModel, path: Path) -> None:
 
     Raises `WeightsError`: of all that does not fit, or else of all values that cannot be.
     """
+    state = model.state_dict()
     with opened(path) as file:
-        wanted = {name: _kind(tensor) for name, tensor in model.state_dict().items()}
+        wanted = {name: _kind(tensor) for name, tensor in state.items()}
         faults = misfits(wanted, file.places)
         if faults:
             why = likely_why(wanted, file.places, model.config)
             raise _misfit(path, faults, f"{why} " if why else "")
-        tensors = {name: file.tensor(name) for name in file.places}
+        tensors = {name: file.tensor(name).to(state[name].dtype) for name in file.places}
     faults = _bad_values(tensors) + _torn_ties(model, tensors)
     if faults:
         raise _misfit(path, faults)

@@ -82,4 +82,6 @@ def join(
 def _described(card: Card) -> str:
     if card.origin is not None:
         return f"the one in {card.folder}"
+    if card.members:
+        return f"the mean of {' and '.join(card.members)}"
     return f"the {card.status} one"
