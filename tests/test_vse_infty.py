@@ -232,6 +232,17 @@ def test_weights_of_ranks_depend_on_the_count_alone():
     assert_close(pooling.shares(torch.tensor([3]), 3)[0], shares[0, :3])
 
 
+def test_weights_of_ranks_are_not_rounded_by_autocast():
+    """Ten times a rounded logit would be far off, and full precision costs nothing here."""
+    pooling, lengths = GeneralizedPooling(), torch.tensor([3, 5, 1])
+    exact = pooling.shares(lengths, 5)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        shares = pooling.shares(lengths, 5)
+
+    assert_close(shares, exact, rtol=0, atol=0)
+
+
 def test_the_order_of_regions_does_not_matter():
     """They are sorted in each dimension."""
     encoder, images = RegionEncoder(FEATURES, DIM).eval(), some_regions(5, 5)

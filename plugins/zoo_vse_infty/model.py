@@ -62,7 +62,10 @@ class GeneralizedPooling(nn.Module):
         return torch.einsum("nk,nkd->nd", shares, ordered)
 
     def shares(self, lengths: Tensor, longest: int) -> Tensor:
-        """The weight of each rank for items of so many fragments: (items, longest)."""
+        """The weight of each rank for items of so many fragments: (items, longest).
+
+        Not rounded by autocast, since a softmax of ten times the logits would show it.
+        """
         distinct, row = torch.unique(lengths, return_inverse=True)
         codes = position_codes(longest).to(self.weight.weight)
         packed = pack_padded_sequence(
@@ -71,9 +74,12 @@ class GeneralizedPooling(nn.Module):
             batch_first=True,
             enforce_sorted=False,
         )
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
-        onward, back = states.chunk(2, dim=-1)
-        logits = in_full(self.weight((onward + back) / 2).squeeze(-1)) / TEMPERATURE
+        with torch.autocast(lengths.device.type, enabled=False):
+            states, _ = pad_packed_sequence(
+                self.gru(packed)[0], batch_first=True, total_length=longest
+            )
+            onward, back = states.chunk(2, dim=-1)
+            logits = in_full(self.weight((onward + back) / 2).squeeze(-1)) / TEMPERATURE
         ranks = torch.arange(longest, device=lengths.device)
         shares = logits.masked_fill(ranks >= distinct[:, None], -torch.inf).softmax(dim=1)
         return shares[row]
