@@ -354,7 +354,7 @@ def test_a_recipe_has_the_settings_of_released_code(name):
 
     assert recipe["optim_wrapper"]["optimizer"] == {"type": "Adam", "lr": 2e-4}
     assert recipe["optim_wrapper"]["clip_grad"] == {"max_norm": 2.0}
-    assert recipe["data"]["batch_size"] == 128
+    assert (recipe["data"]["batch_size"], recipe["data"]["drop_last"]) == (128, False)
     assert (recipe["train_cfg"]["max_epochs"], schedule["milestones"][0]) == SCHEDULES[name]
     assert (loss.margin, loss.negatives, loss.reduction) == (0.2, "hardest", "sum")
 

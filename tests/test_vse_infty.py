@@ -293,7 +293,8 @@ def test_a_recipe_has_the_settings_of_released_code(name):
         "lr": 5e-4,
         "weight_decay": 1e-4,
     }
-    assert (recipe["data"]["batch_size"], recipe["train_cfg"]["max_epochs"]) == (128, 25)
+    assert (recipe["data"]["batch_size"], recipe["data"]["drop_last"]) == (128, True)
+    assert recipe["train_cfg"]["max_epochs"] == 25
     assert (schedule["milestones"], schedule["gamma"]) == ([15], 0.1)
     assert (loss.margin, loss.negatives, loss.reduction) == (0.2, "hardest", "sum")
     assert recipe["warm_up"] == {"epochs": 1, "negatives": "all"}

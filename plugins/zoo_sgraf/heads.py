@@ -55,8 +55,9 @@ class GraphReasoning(nn.Module):
 class AttentionFiltration(nn.Module):
     """SAF: unit(sum_p b_p s_p), b_p in proportion to sigmoid(w . s_p + b).
 
-    The paper has a batch norm of one channel before the sigmoid. In evaluation that is a factor and
-    a shift, which w and b take in; in training it would mix pairs, so we have none.
+    The length 1 is released code's; the paper's equation has the sum as it is. The paper has a
+    batch norm of one channel before the sigmoid. In evaluation that is a factor and a shift, which
+    w and b take in; in training it would mix pairs, so we have none.
     """
 
     def __init__(self, dim: int) -> None:

@@ -42,9 +42,9 @@ UNUSED = {
 NOTES = (
     "The paper's results are those of two models together, SGR and SAF: `zoo join` makes one model "
     "of both.",
-    "The main branch of the released program is for Python 2.7. If this model was trained with it "
-    "under Python 3, it has seen captions as b'...': set text_encoder.reader.legacy_bytes_repr to "
-    "true in config.json.",
+    "The main branch of the released program is for Python 2.7 alone, and a copy changed to run "
+    "under Python 3 may have read captions as b'...'. If this model was trained so, set "
+    "text_encoder.reader.legacy_bytes_repr to true in config.json.",
 )
 
 

@@ -105,6 +105,7 @@ class SimilarityAligner(Aligner[Item, Item]):
 
     s_j compares a word t_j with what it sees, unit(sum_i a_ij v_i), a_j SCAN's attention with the
     sharpness 9; s_0 compares the wholes, with a W of its own. score = sigmoid(w . head(s) + b).
+    Each W has a bias, and the score its sigmoid, as released; the paper's equations have neither.
 
     head: "sgr", graph reasoning in so many `steps`, or "saf", attention filtration
 

@@ -15,7 +15,15 @@ model = dict(
     scoring=dict(image_block=128, text_block=512),
 )
 loss = dict(type="triplet", margin=0.2, negatives="hardest", reduction="sum")
-data = dict(inputs="features", by="caption", batch_size=128, workers=4, train="train", dev="dev")
+data = dict(
+    inputs="features",
+    by="caption",
+    batch_size=128,
+    drop_last=False,
+    workers=4,
+    train="train",
+    dev="dev",
+)
 optim_wrapper = dict(optimizer=dict(type="Adam", lr=2e-4), clip_grad=dict(max_norm=2.0))
 average = None
 seed = 2022
