@@ -199,6 +199,21 @@ def break_off(run, hub, files) -> str:
     return name
 
 
+def test_a_branch_is_looked_up_once_for_a_measurement(
+    hub, run, model_folder, data_folder, tmp_path
+):
+    """If it moves meanwhile, the record still names the weights that were measured."""
+    files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    hub.add("org/photos", files)
+    where, out = "/api/models/org/photos/revision/main", tmp_path / "out.json"
+    command = ("evaluate", "hf-hub:org/photos", "--data", data_folder, "--json", out)
+
+    assert run(*command)[0] == 0
+    assert [one.path for one in hub.requests].count(where) == 1
+    weights = hashlib.sha256(files["model.safetensors"]).hexdigest()
+    assert json.loads(out.read_text())["model_sha256"] == weights
+
+
 class TestCommands:
     """`zoo pull` and `zoo cache`."""
 
