@@ -165,6 +165,22 @@ def test_a_folder_that_is_gone_is_told(folder):
     assert zoo.pull("mine") == folder.with_name("moved")
 
 
+@pytest.mark.parametrize("closed", ["model", "model/results.json"])
+def test_a_folder_that_may_not_be_read_breaks_no_list(folder, run, monkeypatch, closed):
+    """It may be somebody else's by now, or on a disk that is away."""
+    register(folder, "mine")
+    stat = Path.stat
+
+    def refused(path, **given):
+        if path.is_relative_to(folder.parent / closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **given)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    (listed,) = json.loads(run("list", "mine", "--json")[1])
+    assert (listed["here"], listed["measured"]) == (closed != "model", "damaged")
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -95,7 +95,10 @@ class Card:
     @property
     def is_here(self) -> bool:
         """Whether the folder of a bundled model is there: some lie in a checkout only."""
-        return self.folder is not None and self.folder.is_dir()
+        try:
+            return self.folder is not None and self.folder.is_dir()
+        except OSError:  # somebody else's, or a disk that is away
+            return False
 
     @property
     def status_here(self) -> str:
