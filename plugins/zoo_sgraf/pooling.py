@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from zoo.batch import Fragments
 from zoo.errors import InputError
-from zoo.ops import l2_normalize
+from zoo.ops import l2_normalize, masked_mean, weighted_mean
 
 
 def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
@@ -39,14 +38,13 @@ class Pooling(nn.Module):
         self.weight = linear(dim, 1, bias=False)
 
     def forward(self, fragments: Fragments) -> Tensor:
-        x, real = fragments.embeddings, fragments.mask[..., None]
+        x, mask = fragments.embeddings, fragments.mask
         if self.slots is not None:
-            _check_slots(fragments.mask, self.slots)
-        mean = x.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1)
+            _check_slots(mask, self.slots)
+        mean = masked_mean(x.mT, mask[:, None])
         sought = self.overall(mean) * self.weight.weight[0]
-        logits = self.local(x) @ sought[..., None]
-        share = logits.masked_fill(~real, -torch.inf).softmax(dim=1)
-        return l2_normalize((share.mT @ x).squeeze(1))
+        logits = (self.local(x) @ sought[..., None]).squeeze(-1)
+        return l2_normalize(weighted_mean(x, logits, mask))
 
 
 def _projection(dim: int, dropout: float, channels: int | None) -> nn.Sequential:
