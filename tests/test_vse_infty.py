@@ -180,6 +180,29 @@ def test_what_a_checkpoint_of_something_else_holds_is_named(saved):
         import_checkpoint("vse-infty", saved((image, text))[0])
 
 
+def test_one_error_names_all_that_a_checkpoint_lacks(saved):
+    """With the part that it is wanting in, the batch norm with the folded bias too."""
+    image, text = checkpoint()
+    plain = {name: tensor for name, tensor in image.items() if name.startswith("fc.")}
+    every = r"mlp\.layers\.0\.weight, image encoder mlp\.bns\.0, .*, image encoder gpool\.linear"
+
+    with pytest.raises(WeightsError, match=f"lacks image encoder {every}"):
+        import_checkpoint("vse-infty", saved((plain, text))[0])
+    del image["mlp.bns.0.running_mean"]
+    with pytest.raises(WeightsError, match=r"lacks image encoder mlp\.bns\.0\.running_mean"):
+        import_checkpoint("vse-infty", saved((image, text))[0])
+
+
+def test_images_and_texts_are_vectors_of_one_length(saved):
+    """A checkpoint of two that are not is refused at once, not when they are first compared."""
+    image, text = checkpoint()
+    wider = shaped(two_way("rnn", WORD_DIM, DIM + 2))
+    path, words = saved((image, text | wider))
+
+    with pytest.raises(WeightsError, match=r"text encoder rnn\.weight_ih_l0 is \(24, 5\), wanted"):
+        import_checkpoint("vse-infty", path, vocabulary=words)
+
+
 def test_float32_is_close_to_float64(saved):
     """As the zoo computes, to 1e-5."""
     model, images = exact_model("vse-infty", *saved(checkpoint())), some_regions(4, 1, 6)

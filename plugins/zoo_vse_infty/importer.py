@@ -52,16 +52,12 @@ class VseInftyImporter(Importer):
         options, account = checkpoint.options, Account()
         options.require(no_imgnorm=False, no_txtnorm=False)
         _check_regions(image, checkpoint)
-        account.take(
-            _folded(image),
-            IMAGE,
-            ours="image_encoder.",
-            theirs="image encoder ",
-            ignored=IMAGE_UNUSED,
-        )
+        ours, theirs = "image_encoder.", "image encoder "
+        account.take(image, IMAGE, ours=ours, theirs=theirs, ignored=IMAGE_UNUSED)
+        account.tensors[f"{ours}perceptron.norm.running_mean"] = _folded(image)
+        dim, feature_dim = shape_of(image, "fc.weight", 2, theirs=theirs)
         reads_bert = any(name.startswith("bert.") for name in text)
-        reader, files = (_bert if reads_bert else _bigru)(text, words, account)
-        dim, feature_dim = shape_of(image, "fc.weight", 2, theirs="image encoder ")
+        reader, files = (_bert if reads_bert else _bigru)(text, dim, words, account)
         variant = "" if reads_bert else ".bigru_butd"
         return Imported(
             parts={
@@ -90,25 +86,26 @@ def _check_regions(image: State, checkpoint: Checkpoint) -> None:
         )
 
 
-def _folded(image: State) -> State:
-    """With the first layer's bias in the mean that the batch norm after it takes away."""
-    if shape_of(image, MEAN, 1) != shape_of(image, BIAS, 1):
+def _folded(image: State) -> Tensor:
+    """The mean that the first batch norm takes away, the bias of the layer before it in it."""
+    mean, bias = (shape_of(image, name, 1, theirs="image encoder ") for name in (MEAN, BIAS))
+    if mean != bias:
         raise WeightsError(
             f"The checkpoint's {BIAS} and {MEAN} differ in length. It is damaged, or was made by "
             "another version of the program."
         )
-    return {**image, MEAN: image[MEAN] - image[BIAS]}
+    return image[MEAN] - image[BIAS]
 
 
 def _bert(
-    text: State, words: GivenWords, account: Account
+    text: State, dim: int, words: GivenWords, account: Account
 ) -> tuple[dict[str, Any], Mapping[str, str]]:
     account.take(text, BERT, ours="text_encoder.", theirs="text encoder ", ignored=bert_unused())
     sizes = bert_sizes(text)
     config = {
         "type": "bert",
         "bert": sizes,
-        "dim": shape_of(text, "linear.weight", 2)[0],
+        "dim": dim,
         "word_drop": DROP,
         "unit_length": False,
     }
@@ -116,7 +113,7 @@ def _bert(
 
 
 def _bigru(
-    text: State, words: GivenWords, account: Account
+    text: State, dim: int, words: GivenWords, account: Account
 ) -> tuple[dict[str, Any], Mapping[str, str]]:
     account.take(text, BIGRU, ours="text_encoder.", theirs="text encoder ")
     rows, word_dim = shape_of(text, "embed.weight", 2)
@@ -124,7 +121,7 @@ def _bigru(
     config = {
         "type": "bigru",
         "word_dim": word_dim,
-        "dim": shape_of(text, "rnn.weight_hh_l0", 2)[1],
+        "dim": dim,
         "word_drop": DROP if mask else 0.0,
         "mask_token": mask,
         "unit_length": False,
