@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from test_contract import CAPTIONS, METHODS
 from tiny import FEATURES, tiny_config, tiny_model
+from zoo import joining
 from zoo.config import Features, Scoring
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
@@ -227,6 +228,20 @@ def test_what_cannot_be_written_is_not_called_unreadable(folders, monkeypatch):
     monkeypatch.setattr("zoo.model_folders.tempfile.mkdtemp", full)
     with pytest.raises(OSError, match="No space left on device"):
         join_folders(folders, folders[0].with_name("joined"), "both")
+
+
+def test_a_member_that_is_replaced_meanwhile_stops_the_joining(folders, tmp_path, monkeypatch):
+    """Its old configuration and its new weights would be joined."""
+    texts = joining._texts
+
+    def replaced(given):
+        tiny_model().save(folders[1])
+        return texts(given)
+
+    monkeypatch.setattr(joining, "_texts", replaced)
+    with pytest.raises(WeightsError, match=r"two was written to while .* was read\. Load it again"):
+        join_folders(folders, tmp_path / "joined", "both")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "two"]
 
 
 def test_a_damaged_member_stops_the_joining(folders, tmp_path):

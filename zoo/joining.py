@@ -25,6 +25,7 @@ from .model_folders import (
     made_whole,
     read_folder_config,
     read_text,
+    unchanged,
 )
 from .safe_tensors import TensorFile, opened
 from .version import __version__
@@ -104,8 +105,8 @@ def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
     """Make a model's folder of those of several, whose scores it averages.
 
     Raises `InputError` for fewer than two, for models that cannot read the same images, and for a
-    folder in whose place one of them lies; `WeightsError` for a folder that is damaged; `DataError`
-    when the disk is full.
+    folder in whose place one of them lies; `WeightsError` for a folder that is damaged, or written
+    to meanwhile; `DataError` when the disk is full.
     """
     if len(folders) < 2:
         raise InputError("A joined model has at least two members. Name another one.")
@@ -115,13 +116,14 @@ def join_folders(folders: Sequence[Path], into: Path, name: str) -> Path:
                 f"{into} would be replaced by the joined model, and its member {folder} lies "
                 "there. Choose another folder."
             )
-    configs = [read_folder_config(folder) for folder in folders]
-    joined = _joined_config(configs, folders, name)
-    with ExitStack() as stack:
+    with made_whole(into) as written, ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(unchanged(folder))
+        configs = [read_folder_config(folder) for folder in folders]
+        joined = _joined_config(configs, folders, name)
         files = [stack.enter_context(opened(folder / WEIGHTS)) for folder in folders]
         if joined.extractor is not None:
             _check_extractors(files)
-        written = stack.enter_context(made_whole(into))
         for file, text in _texts(folders).items():
             write_atomically(written / file, text.encode())
         write_atomically(written / CONFIG, joined.to_json().encode())
