@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -487,12 +488,96 @@ def test_what_a_file_says_is_shown_in_short(tmp_path):
     assert str(caught.value).isprintable()
 
 
-def test_a_pickle_of_too_many_instructions_is_refused(tmp_path, monkeypatch):
-    """One of 64 MiB would keep a machine busy for minutes."""
-    monkeypatch.setattr("zoo.importers.pickles.MOST_INSTRUCTIONS", 1000)
+PAIRS = b"](" + b"U\x01aN\x86" * 50 + b"eq\x01"  # fifty pairs, that the memo keeps as 1
+BLOCK = b"U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01"
 
-    with pytest.raises(WeightsError, match="more than 1,000 instructions"):
-        Checkpoint.open(legacy_of(tmp_path / "a.pth", b"\x80\x02N" + b"\x85" * 1000 + b"."))
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"N" + b"\x85" * 1000,
+        PAIRS + b"ccollections\nOrderedDict\nq\x02" + b"h\x02h\x01\x85R" * 50,
+        b"X" + struct.pack("<I", 400) + b"a" * 400 + b"q\x01" + b"c_codecs\nencode\nh\x01\x85R" * 9,
+        b"}(" + b"".join(b"U\x02%02dN" % one for one in range(50)) + b"uq\x01"
+        b"cargparse\nNamespace\nq\x02" + b"h\x02)\x81h\x01b" * 50,
+        b"(" + b")" * 400 + b"tq\x01" + b"ccollections\nOrderedDict\nh\x01R" * 3,
+        b"(" + BLOCK + b"N" * 400 + b"tq\x01" + b"h\x01Q" * 9,
+        b"X" + struct.pack("<I", 400) + b"a" * 400 + b"q\x01" + b"h\x01h\x01\x93" * 9,
+    ],
+    ids=["instructions", "pairs", "bytes", "options", "arguments", "references", "names"],
+)
+def test_a_pickle_of_too_many_steps_is_refused(tmp_path, monkeypatch, pickled):
+    """One of some kilobytes could fill any memory, or keep a machine busy for days."""
+    monkeypatch.setattr("zoo.importers.pickles.MOST_STEPS", 1000)
+
+    with pytest.raises(WeightsError, match="takes more than 1,000 steps"):
+        Checkpoint.open(legacy_of(tmp_path / "a.pth", b"\x80\x02" + pickled + b"."))
+
+
+def test_names_without_a_stand_in_are_found_in_time(tmp_path):
+    """Fifty thousand of them, each looked for among those before it, were a thousand million."""
+    names = b"".join(b"cm%d\nA\n" % one for one in range(50_000))
+    before = time.process_time()
+
+    with pytest.raises(WeightsError, match=r"asks for m0\.A, .* and 49992 more"):
+        Checkpoint.open(legacy_of(tmp_path / "a.pth", b"\x80\x02" + names + b"."))
+
+    assert time.process_time() - before < 5
+
+
+DEEP = b")" + b"\x85" * 150_000 + b"q\x90"  # their hash goes down these tuples in C
+WIDE = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (one, one, one + 1) for one in range(60)) + b"q\x90"
+"""A tuple of the same one twice, and so on: to write it, or to hash it, takes 2 ** 60 steps."""
+USES = {
+    "kind": b"cnumpy\ndtype\nh\x90\x85R",
+    "options": b"cargparse\nNamespace\n]h\x90N\x86a\x85R",
+    "pairs": b"ccollections\nOrderedDict\n]h\x90N\x86a\x85R",
+    "module": b"h\x90U\x01a\x93",
+    "name": b"U\x01ah\x90\x93",
+    "encoding": b"c_codecs\nencode\nU\x01ah\x90\x86R",
+    "call": b"cargparse\nNamespace\nh\x90R",
+    "block": b"(U\x07storageh\x90U\x010U\x03cpuK\x01tQ",
+    "key": b"(U\x07storagectorch\nFloatStorage\nh\x90U\x03cpuK\x01tQ",
+    "dict": b"}h\x90Ns",
+}
+
+
+@pytest.mark.parametrize(
+    ("bomb", "use"), [*((WIDE, use) for use in USES), (DEEP, "kind"), (DEEP, "options")]
+)
+def test_tuples_of_tuples_are_neither_hashed_nor_written(tmp_path, bomb, use):
+    """It would end the whole process without a word, or never end."""
+    path = legacy_of(tmp_path / "a.pth", b"\x80\x02" + bomb + USES[use] + b".")
+
+    with pytest.raises(WeightsError, match="is no checkpoint that can be read"):
+        Checkpoint.open(path)
+
+
+def test_names_of_blocks_are_text(tmp_path):
+    """Also in the list of them that is behind the content of the old form."""
+    after = b"\x80\x02]" + DEEP + b"a." + bytes(16)
+
+    with pytest.raises(WeightsError, match="a tuple as the name of a block"):
+        Checkpoint.open(legacy_of(tmp_path / "a.pth", b"\x80\x02}.", after))
+
+
+def test_a_model_of_very_many_parts_or_tensors_is_refused(tmp_path, monkeypatch):
+    """A memo gives the same part again for two bytes."""
+    with pytest.raises(WeightsError, match="9 parts, of 8 at most"):
+        Checkpoint.open(save(tmp_path / "a.pth", {"model": [zeros("a")] * 9}))
+
+    monkeypatch.setattr("zoo.importers.checkpoint.MOST_TENSORS", 2)
+    with pytest.raises(WeightsError, match="3 tensors in a part, of 2"):
+        Checkpoint.open(save(tmp_path / "a.pth", {"model": zeros("a", "b", "c")}))
+
+
+def test_options_may_be_a_dict_and_nothing_else(tmp_path):
+    """Some programs save `vars(opt)`; options that are overlooked would be taken for defaults."""
+    found = Checkpoint.open(save(tmp_path / "a.pth", {"model": {}, "opt": {"no_imgnorm": True}}))
+
+    assert dict(found.options) == {"no_imgnorm": True}
+    with pytest.raises(WeightsError, match="has a str in place of its options"):
+        Checkpoint.open(save(tmp_path / "a.pth", {"model": {}, "opt": "--no_imgnorm"}))
 
 
 def test_a_tensor_whose_name_is_no_name_is_refused(tmp_path):

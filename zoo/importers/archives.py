@@ -123,6 +123,8 @@ class LegacyArchive(Archive):
         """Where each block begins, and its size in bytes."""
         places: dict[str, tuple[int, int]] = {}
         for key in keys:
+            if not isinstance(key, str):
+                raise ValueError(f"it has a {type(key).__name__} as the name of a block")
             self._file.seek(place)
             (count,) = struct.unpack("<q", self._file.read(8))
             if count != self.known[key].count:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..errors import InputError, WeightsError
 from ..files import sha256
+from ..safe_tensors import MOST_TENSORS
 from .archives import Archive, open_archive
 from .pickles import Strange
-from .stand_ins import Options, StoredTensor
+from .stand_ins import StoredTensor
 
 ChoiceT = TypeVar("ChoiceT")
 
@@ -22,6 +23,7 @@ WRAPPED = "module."
 """What torch's DataParallel puts before each name."""
 
 LONGEST_NAME = 200
+MOST_PARTS = 8  # the programs of the field save two to four
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Checkpoint:
         try:
             with path.open("rb") as file:
                 archive = open_archive(file)
-                parts = _parts(archive)
+                parts, options = _parts(archive), _options(archive.content.get("opt"))
         except Strange as found:
             raise _refusal(found.names, path) from None
         except Exception as error:  # whatever a damaged file leads to
@@ -62,13 +64,12 @@ class Checkpoint:
                 f"{path} is no checkpoint that can be read: {_said(error)}. "
                 "Give a file that `torch.save` wrote, whole: take it again from its source."
             ) from error
-        options = archive.content.get("opt")
         return cls(
             path,
             sha256(path),
             path.stat().st_size,
             parts,
-            Settings(options if isinstance(options, Options) else {}, path),
+            Settings(options, path),
             _number(archive.content.get("epoch")),
             _number(archive.content.get("best_rsum")),
         )
@@ -171,7 +172,8 @@ def _refusal(names: list[str], path: Path) -> WeightsError:
 def _said(error: Exception) -> str:
     """Our own words, or another's error in short."""
     plain = type(error) is ValueError
-    return (str(error) if plain else f"{type(error).__name__} {error}")[:200].rstrip(".")
+    said = str(error) if plain else f"{type(error).__name__} {error}"
+    return said.partition("\n")[0][:200].rstrip(".")
 
 
 def _parts(archive: Archive) -> tuple[Mapping[str, Tensor], ...]:
@@ -180,12 +182,24 @@ def _parts(archive: Archive) -> tuple[Mapping[str, Tensor], ...]:
         found = f"the names {list(content)!r:.120}" if isinstance(content, dict) else "no names"
         raise ValueError(f"it has {found} where 'model' with state dicts is wanted")
     model = content["model"]
-    return tuple(_part(archive, one) for one in (model if isinstance(model, list) else [model]))
+    states = model if isinstance(model, list) else [model]
+    if len(states) > MOST_PARTS:
+        raise ValueError(f"its model has {len(states):,} parts, of {MOST_PARTS} at most")
+    return tuple(_part(archive, one) for one in states)
+
+
+def _options(options: Any) -> Mapping[str, Any]:
+    """Those of a Namespace, or of the dict of one; none where the program kept none."""
+    if options is not None and not isinstance(options, dict):
+        raise ValueError(f"it has a {type(options).__name__} in place of its options")
+    return options or {}
 
 
 def _part(archive: Archive, state: Any) -> Mapping[str, Tensor]:
     if not isinstance(state, dict):
         raise ValueError(f"its model has a {type(state).__name__} in place of a state dict")
+    if len(state) > MOST_TENSORS:
+        raise ValueError(f"its model has {len(state):,} tensors in a part, of {MOST_TENSORS:,}")
     tensors = {name: value for name, value in state.items() if isinstance(value, StoredTensor)}
     for name in state:
         if name not in tensors:

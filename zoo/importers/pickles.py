@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 Calls = Mapping[str, Callable[..., Any]]
-"""By dotted name, what stands in for it; each checks what it is given."""
+"""By dotted name, what stands in for it; each checks what it is given, which may be anything that a
+pickle can hold: a thousand tuples within each other, or one that holds the same one twice."""
 
 PLAIN = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -28,7 +29,9 @@ EMPTY: Mapping[str, Callable[[], Any]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
 }
-MOST_INSTRUCTIONS = 1_000_000  # a vocabulary of 11,000 words takes less than a tenth
+MOST_STEPS = 1_000_000  # a vocabulary of 11,000 words takes less than a tenth
+"""A step is an instruction, and each member or letter of what one gives to a function of ours: with
+a memo, an instruction of two bytes can give the same hundred thousand members again."""
 LONGEST_NUMBER = 128  # bits; the number that a file of torch begins with has 77
 
 
@@ -102,13 +105,13 @@ class Machine:
         Raises `Strange` that tells all names without a stand-in. A pickle that is cut short or
         breaks its own rules raises whatever it likes.
         """
-        self._strange: list[str] = []
+        self._strange: dict[str, None] = {}  # in the order in which they were found
+        self._steps = 0
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-            if count == MOST_INSTRUCTIONS:
-                raise ValueError(f"it has more than {count:,} instructions")
+        for opcode, argument, _ in pickletools.genops(file):
+            self._count(1)
             if opcode.name == "STOP":
                 return self._result()
             self._follow(opcode.name, argument)
@@ -116,7 +119,7 @@ class Machine:
 
     def _result(self) -> Any:
         if self._strange:
-            raise Strange(self._strange)
+            raise Strange(list(self._strange))
         (result,) = self._stack
         return result
 
@@ -150,11 +153,19 @@ class Machine:
     def _remember(self, place: int) -> None:
         self._memo[place] = self._stack[-1]
 
-    def _name(self, module: str, name: str) -> None:
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise ValueError(f"it takes more than {MOST_STEPS:,} steps")
+
+    def _name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("it has a name that is no text")
+        self._count(len(module) + len(name))
         path = f"{module}.{name}"
         known = path in self.calls or path in self.inert
-        if not known and path not in self._strange:
-            self._strange.append(path)
+        if not known:
+            self._strange[path] = None
         self._push(Name(path) if known else Refused())
 
     def _instance(self, module: str, name: str) -> None:
@@ -167,10 +178,14 @@ class Machine:
         self._call(called, tuple(arguments))
 
     def _refer(self, reference: Any) -> None:
+        self._count(_members(reference))
         refused = any(isinstance(one, Refused) for one in reference)
         self._push(Refused() if refused else self.stored(reference))
 
     def _call(self, called: Any, arguments: Any) -> None:
+        if not isinstance(arguments, tuple):
+            raise ValueError(f"it calls with a {type(arguments).__name__}")
+        self._count(len(arguments) + sum(map(_members, arguments)))
         if any(isinstance(one, Refused) for one in (called, *arguments)):
             self._push(Refused())
         elif isinstance(called, Name) and called.path in self.calls:
@@ -180,6 +195,7 @@ class Machine:
 
     def _build(self, state: Any) -> None:
         # Other objects than stand-ins keep what they are: a state dict has notes for its modules.
+        self._count(_members(state))
         if isinstance(self._stack[-1], Standin):
             self._stack[-1].build(state)
 
@@ -199,8 +215,19 @@ def _set(target: Any, flat: list[Any]) -> dict[Any, Any]:
     if not isinstance(target, dict):
         raise ValueError(f"it sets items of a {type(target).__name__}")
     for key, value in zip(flat[::2], flat[1::2], strict=True):
-        # The hash of a tuple goes down its members without a limit; ours are words and numbers.
-        if not isinstance(key, (str, int, float, bytes, type(None))):
-            raise ValueError(f"it has a {type(key).__name__} as a key")
-        target[key] = value
+        target[plain_key(key)] = value
     return target
+
+
+def plain_key(key: Any) -> Any:
+    """A key of a dict, as it is; raises `ValueError` for one that is no word and no number.
+
+    The hash of a tuple goes down its members without a limit.
+    """
+    if not isinstance(key, (str, int, float, bytes, type(None))):
+        raise ValueError(f"it has a {type(key).__name__} as a key")
+    return key
+
+
+def _members(value: Any) -> int:
+    return len(value) if isinstance(value, (str, bytes, tuple, list, dict)) else 0

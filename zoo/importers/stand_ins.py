@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .pickles import Calls, Name, Standin
+from .pickles import Calls, Name, Standin, plain_key
 
 _KINDS = {
     "torch.DoubleStorage": torch.float64,
@@ -59,6 +59,9 @@ class StoredTensor:
 class Options(dict[str, Any], Standin):
     """Stands in for `argparse.Namespace`: the options that a program was run with, by name."""
 
+    def __init__(self) -> None:  # else a dict takes any pairs
+        super().__init__()
+
     def build(self, state: Any) -> None:
         """Take the options."""
         self.update({name: value for name, value in state.items() if isinstance(name, str)})
@@ -67,7 +70,9 @@ class Options(dict[str, Any], Standin):
 class NumberKind(Standin):
     """Stands in for a NumPy dtype of one number."""
 
-    def __init__(self, name: str, *_: Any) -> None:
+    def __init__(self, name: Any, *_: Any) -> None:
+        if not isinstance(name, str):
+            raise ValueError(f"it has a {type(name).__name__} where a kind of numbers is wanted")
         self.code = NUMBERS[name]
 
     def build(self, state: Any) -> None:
@@ -106,7 +111,7 @@ def _parameter(tensor: Any, *_: Any) -> StoredTensor:
 
 
 def _ordered(*items: Any) -> dict[str, Any]:
-    return {name: value for pairs in items for name, value in pairs if isinstance(name, str)}
+    return {plain_key(name): value for pairs in items for name, value in pairs}
 
 
 def _number(kind: Any, content: Any) -> Any:
