@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from test_chan import CAPTIONS, GOLDEN_SCORES, hashed, literal_codes, literal_pooling
 from zoo.data.vocabulary import Vocabulary
-from zoo.errors import InputError, WeightsError
+from zoo.errors import DataError, InputError, WeightsError
 from zoo.importers import Conversion, import_checkpoint
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
@@ -292,6 +292,9 @@ def test_the_words_come_from_a_file_where_the_checkpoint_has_none(tmp_path):
         ({"a": 0, "b": 5}, None, "own vocabulary cannot be used: The vocabulary's 2 words"),
         ({"a": 0, "b": "c"}, None, "own vocabulary cannot be used: it is no dictionary"),
         (["a"], None, "own vocabulary cannot be used: it is no dictionary"),
+        ({b"a": 0}, None, "own vocabulary cannot be used: it is no dictionary"),
+        ({**SMALL_WORDS, 8: 8}, None, "own vocabulary cannot be used: it is no dictionary"),
+        ({**SMALL_WORDS, "\udcff": 8}, None, "has a word that is no text"),
     ],
 )
 def test_words_of_other_embeddings_are_refused(tmp_path, own, given, words):
@@ -303,6 +306,15 @@ def test_words_of_other_embeddings_are_refused(tmp_path, own, given, words):
 
     with pytest.raises(WeightsError, match=words):
         import_checkpoint("chan", path, vocabulary=file if given else None)
+
+
+def test_a_vocabulary_that_cannot_be_read_is_an_error(tmp_path):
+    """A folder, or nothing at all."""
+    path = save(tmp_path / "a.pth", *small_bigru(8))
+
+    for place in (tmp_path, tmp_path / "none.json"):
+        with pytest.raises(DataError, match=r"cannot be read \(.*Check the path"):
+            import_checkpoint("chan", path, vocabulary=place)
 
 
 def test_word_pieces_are_those_of_the_bert(tmp_path):
@@ -384,6 +396,38 @@ def test_a_tensor_too_many_too_few_or_of_another_shape_is_refused(tmp_path, chan
 
     with pytest.raises(WeightsError, match=words):
         import_checkpoint("chan", path)
+
+
+def sized(dim: int, hidden: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A CHAN with a joint space of so many numbers, and a BERT of so many."""
+    attention = torch.nn.MultiheadAttention(dim, 1).state_dict()
+    image = linear("fc", dim, 7) | {f"feedforward.ln.{one}": torch.ones(dim) for one in LINEAR}
+    image |= {f"feedforward.attn.{name}": tensor for name, tensor in attention.items()}
+    text = {f"bert.embeddings.{one}_embeddings.weight": torch.zeros(9, hidden) for one in TABLES}
+    text |= linear("bert.encoder.layer.0.intermediate.dense", 16, hidden)
+    return image, text | linear("linear", dim, hidden)
+
+
+LINEAR = ("weight", "bias")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (sized(6, 64), "embed_dim must be divisible by num_heads"),
+        (sized(8, 200), "hidden size .200. is not a multiple"),
+        ((linear("fc", 8, 0), sized(8, 64)[1]), "features.dim +Input should be greater"),
+    ],
+    ids=["attention", "bert", "features"],
+)
+def test_sizes_of_which_there_is_no_model_are_refused(tmp_path, parts, words):
+    """What torch, transformers or the configuration say of them is passed on."""
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    kind = "selfattention" if len(parts[0]) > 2 else "basic"
+    path = save(tmp_path / "a.pth", *parts, precomp_enc_type=kind)
+
+    with pytest.raises(WeightsError, match=f"sizes of which no model can be built: .*{words}"):
+        import_checkpoint("chan", path, vocabulary=tmp_path / "vocab.txt")
 
 
 def test_what_the_loss_holds_is_left_out_for_that_reason(tmp_path):

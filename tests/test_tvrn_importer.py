@@ -20,6 +20,7 @@ from test_tvrn import (
     released_scores,
     some_regions,
 )
+from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
 from zoo.importers import import_checkpoint
 
@@ -144,3 +145,11 @@ def test_the_vocabulary_must_be_given(tmp_path):
     """A TVRN checkpoint does not have its words."""
     with pytest.raises(InputError, match=r"does not say of which words.*--vocab FILE"):
         import_checkpoint("tvrn", save(tmp_path / "a.pth", checkpoint("saf")))
+
+
+def test_no_mask_is_made_up_for_a_word_that_is_missing(tmp_path, words):
+    """TVRN has none: a vocabulary of one word less is another one."""
+    words.write_text(Vocabulary(VOCABULARY.words[:-1]).to_json())
+
+    with pytest.raises(WeightsError, match="word embeddings and the vocabulary"):
+        import_checkpoint("tvrn", save(tmp_path / "a.pth", checkpoint("saf")), vocabulary=words)

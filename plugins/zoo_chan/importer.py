@@ -84,7 +84,7 @@ def _bigru(
 ) -> tuple[dict[str, Any], Mapping[str, str]]:
     account.take(text, BIGRU, ours="text_encoder.", theirs="text encoder ", ignored=BIGRU_UNUSED)
     rows, word_dim = shape_of(text, "embed.weight", 2)
-    files, mask = words.vocabulary(rows, own=options.get("word2idx"))
+    files, mask = words.vocabulary(rows, own=options.get("word2idx"), masked=True)
     config = {
         "type": "bigru",
         "word_dim": word_dim,

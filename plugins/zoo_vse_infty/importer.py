@@ -117,7 +117,7 @@ def _bigru(
 ) -> tuple[dict[str, Any], Mapping[str, str]]:
     account.take(text, BIGRU, ours="text_encoder.", theirs="text encoder ")
     rows, word_dim = shape_of(text, "embed.weight", 2)
-    files, mask = words.vocabulary(rows)
+    files, mask = words.vocabulary(rows, masked=True)
     config = {
         "type": "bigru",
         "word_dim": word_dim,

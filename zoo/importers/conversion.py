@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import ModelConfig, Source
-from ..errors import WeightsError
+from ..errors import WeightsError, ZooError
 from ..model import MatchingModel, build_model
 from ..plugins import component_table, discover
 from ..version import __version__
@@ -49,23 +50,50 @@ def import_checkpoint(
     importer: Importer = component_table().resolve("importer", method)()
     checkpoint = Checkpoint.open(path)
     imported = importer.read(checkpoint, GivenWords(vocabulary))
+    config = _checked(method, name, checkpoint, imported)
+    model = build_model(config, imported.files).eval()
+    model.load_state_dict(imported.account.tensors, strict=True)
+    return Conversion(model, checkpoint, imported)
+
+
+def _checked(
+    method: str, name: str | None, checkpoint: Checkpoint, imported: Imported
+) -> ModelConfig:
+    """The configuration of the model, which was seen to be one that can be built and filled.
+
+    Raises `WeightsError` for sizes of which nothing can be built.
+    """
+    try:
+        config = _config(method, name, checkpoint, imported)
+        _check(config, imported, checkpoint.path)
+    except ZooError:
+        raise
+    except (ValueError, AssertionError, ArithmeticError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200].rstrip(".")
+        raise WeightsError(
+            f"{checkpoint.path} has tensors of sizes of which no model can be built: {said}. "
+            "It was made by another version of the program, or is damaged."
+        ) from error
+    return config
+
+
+def _config(
+    method: str, name: str | None, checkpoint: Checkpoint, imported: Imported
+) -> ModelConfig:
     plugin = component_table().entries["importer", method].plugin
-    config = ModelConfig.model_validate(
+    file = os.fsencode(checkpoint.path.name).decode("utf-8", "replace")
+    return ModelConfig.model_validate(
         {
             "name": name or imported.card or f"{method}-imported",
             "method": method,
             "plugin": discover().require(plugin).provider,
             "zoo_version": __version__,
-            "source": Source(file=path.name, sha256=checkpoint.sha256, size=checkpoint.size),
+            "source": Source(file=file, sha256=checkpoint.sha256, size=checkpoint.size),
             **imported.parts,
             "features": dict(imported.features),
             "scoring": dict(imported.scoring),
         }
     )
-    _check(config, imported, path)
-    model = build_model(config, imported.files).eval()
-    model.load_state_dict(imported.account.tensors, strict=True)
-    return Conversion(model, checkpoint, imported)
 
 
 def _check(config: ModelConfig, imported: Imported, path: Path) -> None:

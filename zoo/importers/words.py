@@ -18,18 +18,21 @@ class GivenWords:
 
     path: Path | None = None
 
-    def vocabulary(self, rows: int, own: Any = None) -> tuple[Mapping[str, str], bool]:
+    def vocabulary(
+        self, rows: int, own: Any = None, *, masked: bool = False
+    ) -> tuple[Mapping[str, str], bool]:
         """For a `bigru`: its files, and its `mask_token`.
 
-        rows: how many embeddings the checkpoint has
-        own:  the words that the checkpoint holds itself with their ids, where it does
+        rows:   how many embeddings the checkpoint has
+        own:    the words that the checkpoint holds itself with their ids, where it does
+        masked: whether the program put a mask behind the words of its file, so that a vocabulary
+                of one word less than the embeddings is the right one
 
-        A vocabulary of one word less lacks the mask, which the program put behind the others.
         Raises `InputError` when a file is needed and none was given, and `WeightsError` when the
         words are not those of the embeddings.
         """
         found = _own(own)
-        given = None if self.path is None else Vocabulary.open(self.path)
+        given = self._given()
         if found is None and given is None:
             raise InputError(
                 f"The checkpoint has {rows:,} word embeddings and does not say of which words. "
@@ -42,13 +45,13 @@ class GivenWords:
             )
         words = found or given
         assert words is not None
-        mask = words.mask is not None or len(words) == rows - 1
+        mask = words.mask is not None or (masked and len(words) == rows - 1)
         if len(words.with_mask() if mask else words) != rows:
             raise WeightsError(
                 f"The checkpoint has {rows:,} word embeddings and the vocabulary {len(words):,} "
                 "words. Give the vocabulary that it was trained with: --vocab FILE."
             )
-        return {"vocab.json": words.to_json()}, mask
+        return {"vocab.json": _written(words)}, mask
 
     def pieces(self, rows: int) -> Mapping[str, str]:
         """For a `bert`: its files.
@@ -66,7 +69,7 @@ class GivenWords:
         try:
             text = self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{self.path} cannot be read ({error}). Check the path.") from error
+            raise _unreadable(self.path, error) from error
         count = len(text.removesuffix("\n").split("\n"))
         if count != rows:
             raise WeightsError(
@@ -75,13 +78,24 @@ class GivenWords:
             )
         return {"vocab.txt": text}
 
+    def _given(self) -> Vocabulary | None:
+        try:
+            return None if self.path is None else Vocabulary.open(self.path)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+
+def _unreadable(path: Path | None, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read ({error}). Check the path.")
+
 
 def _own(words: Any) -> Vocabulary | None:
     """The vocabulary in a checkpoint. Raises `WeightsError` when it is none."""
     if words is None:
         return None
     try:
-        if not isinstance(words, dict) or any(type(number) is not int for number in words.values()):
+        pairs = words.items() if isinstance(words, dict) else [(None, None)]
+        if any(type(word) is not str or type(number) is not int for word, number in pairs):
             raise DataError("it is no dictionary of words and numbers")
         return Vocabulary.from_json(json.dumps({"word2idx": words}))
     except DataError as error:
@@ -89,3 +103,16 @@ def _own(words: Any) -> Vocabulary | None:
             f"The checkpoint's own vocabulary cannot be used: {error}. "
             "Take the checkpoint again from its source."
         ) from error
+
+
+def _written(words: Vocabulary) -> str:
+    """The file of a vocabulary. Raises `WeightsError` for a word that no file can hold."""
+    text = words.to_json()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise WeightsError(
+            f"The vocabulary has a word that is no text ({error}). Mend the vocabulary's file, or "
+            "take the checkpoint again from its source."
+        ) from error
+    return text
