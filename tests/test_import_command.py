@@ -199,6 +199,40 @@ def test_a_model_of_no_paper_is_measured_alone(run, tmp_path, few):
     assert "measured" not in out
 
 
+def test_the_results_of_another_data_set_are_not_held_against_it(run, tmp_path, checkpoint):
+    """Flickr8K's test split is as large as Flickr30K's; the data's name tells."""
+    other = flickr_of(tmp_path / "f8k", 10)
+
+    status, out, err = run("import", "chan", checkpoint, "-o", tmp_path / "chan", "--data", other)
+
+    assert status == 0
+    assert "No paper's result of such a model is known on f8k" in err
+    assert "f8k test, 10 images" in out
+    assert "paper" not in out
+
+
+def test_features_without_data_are_a_question(run, tmp_path, checkpoint):
+    """They would be of no use, and nobody would notice."""
+    status, _, err = run("import", "chan", checkpoint, "-o", tmp_path / "chan", "--features", "x")
+
+    assert status == 1
+    assert "--features was given without --data" in err
+    assert not (tmp_path / "chan").exists()
+
+
+def test_a_file_of_any_name_becomes_a_folder_that_loads(run, tmp_path, checkpoint):
+    """A name that is no text is written with a mark for what cannot be."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.pth"))
+    checkpoint.rename(odd)
+
+    assert run("import", "chan", odd, "-o", tmp_path / "chan")[0] == 0
+
+    assert (
+        zoo.load(f"local-dir:{tmp_path / 'chan'}").config.source.file
+        == "odd\N{REPLACEMENT CHARACTER}.pth"
+    )
+
+
 def test_data_that_cannot_be_measured_are_an_error_after_the_model_was_written(
     run, tmp_path, checkpoint, few
 ):
@@ -207,6 +241,7 @@ def test_data_that_cannot_be_measured_are_an_error_after_the_model_was_written(
 
     assert status == 1
     assert "1,000 images" in err
+    assert sha256(checkpoint) in (tmp_path / "chan/README.md").read_text()
     assert zoo.load(f"local-dir:{tmp_path / 'chan'}").image_encoder.feature_dim == 7
 
 

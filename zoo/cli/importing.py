@@ -67,21 +67,25 @@ def import_model(
 
     Example: zoo import chan model_best.pth -o my-chan --data data/f30k
     """
+    from ..errors import InputError
     from ..importers import import_checkpoint
     from ..own_names import check_free
     from ..report.card import write_card
 
+    if features is not None and data is None:
+        raise InputError("--features was given without --data. Give both, to measure the model.")
     check_writable(output, "-o", "folder")
     if name is not None:
         check_free(name, force=force)
     converted = import_checkpoint(method, checkpoint, vocabulary=vocab, name=name)
     claims = [] if data is None else _claims(converted.imported.card, data, features)
     converted.model.save(output)
+    write_card(output)
     for line in _told(converted):
         note(line)
     for claim in claims:
         _measure(converted, output, claim, device, shlex.join(["zoo", *context.obj.arguments]))
-    write_card(output)
+        write_card(output)
     if name is not None:
         give_name(output, name, force=force)
     typer.echo(output)
@@ -103,15 +107,23 @@ def _claims(card: str | None, data: Path, features: Path | None) -> list[Claim]:
     from ..report.results import paper_results
 
     rows = paper_results(info(card)) if card in list_models() else []
-    if not rows:
-        note("No paper's result of such a model is known, to hold it against.")
-    return [
-        (
-            open_dataset(data, split, features=features),
-            [row for row in rows if row["split"] == split],
-        )
-        for split in dict.fromkeys(row["split"] for row in rows) or ["test"]
+    splits = dict.fromkeys(row["split"] for row in rows) or ["test"]
+    found = {split: open_dataset(data, split, features=features) for split in splits}
+    claims = [
+        (one, [row for row in rows if row["split"] == split and _may_be(one.name, row["dataset"])])
+        for split, one in found.items()
     ]
+    if not any(papers for _, papers in claims):
+        name = next(iter(found.values())).name
+        note(f"No paper's result of such a model is known on {name}, to hold it against.")
+    return claims
+
+
+def _may_be(name: str, dataset: str) -> bool:
+    """Whether data of that name are of a data set; a folder may be called anything."""
+    from ..report.model_index import DATASETS
+
+    return name == dataset or name not in DATASETS
 
 
 def _measure(converted: Conversion, folder: Path, claim: Claim, device: str, command: str) -> None:
