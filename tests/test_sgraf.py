@@ -151,8 +151,11 @@ def test_what_a_checkpoint_of_something_else_holds_is_named(saved):
     ]:
         with pytest.raises(WeightsError, match=words):
             import_checkpoint("sgraf", saved((image, text, between | change))[0])
-    with pytest.raises(WeightsError, match=r"lacks similarity SAF_module\.attn_sim_w\.bias"):
+    with pytest.raises(WeightsError, match=r"lacks similarity v_global_w\..* and 4 more"):
         import_checkpoint("sgraf", saved((image, text))[0])
+    unfolded = {name: one for name, one in between.items() if name != "SAF_module.bn.weight"}
+    with pytest.raises(WeightsError, match=r"lacks similarity SAF_module\.bn\.weight"):
+        import_checkpoint("sgraf", saved((image, text, unfolded))[0])
     with pytest.raises(WeightsError, match="4 state dicts where 3 are wanted"):
         import_checkpoint("sgraf", saved((image, text, between, image))[0])
 

@@ -31,7 +31,8 @@ BETWEEN = (
     ("aligner.score", "sim_eval_w"),
 )
 STEP = (("incoming", "graph_query_w"), ("outgoing", "graph_key_w"), ("reason", "sim_graph_w"))
-FILTRATION = (("aligner.head.significance", "SAF_module.attn_sim_w"),)
+SIGNIFICANCE = "aligner.head.significance"
+FILTRATION = ((SIGNIFICANCE, "SAF_module.attn_sim_w"),)
 FOLDED = ("attn_sim_w.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
 SAME_FOR_ALL = "a bias that is the same for everything that a softmax weighs"
 UNUSED = {
@@ -103,24 +104,25 @@ def _take_between(between: State, account: Account) -> int:
     ]
     keys = {f"SGR_module.{step}.graph_key_w.bias": SAME_FOR_ALL for step in steps}
     account.take(
-        between if steps else _folded(between),
+        between,
         [*BETWEEN, *(reasoning or FILTRATION)],
         theirs="similarity ",
         ignored={**UNUSED, **keys},
     )
+    if not steps:
+        account.tensors |= _folded(between)
     return len(steps)
 
 
 def _folded(between: State) -> State:
-    """With what SAF's batch norm does in evaluation in the layer before it."""
+    """SAF's layer, with what the batch norm after it does in evaluation, by our names."""
     bias, scale, shift, mean, variance = (_one(between, f"SAF_module.{name}") for name in FOLDED)
     factor = scale / (variance + 1e-5).sqrt()
     weight = "SAF_module.attn_sim_w.weight"
     shape_of(between, weight, 2, theirs="similarity ")
     return {
-        **between,
-        weight: factor * between[weight],
-        "SAF_module.attn_sim_w.bias": factor * (bias - mean) + shift,
+        f"{SIGNIFICANCE}.weight": factor * between[weight],
+        f"{SIGNIFICANCE}.bias": factor * (bias - mean) + shift,
     }
 
 
