@@ -508,7 +508,7 @@ BLOCK = b"U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01"
 )
 def test_a_pickle_of_too_many_steps_is_refused(tmp_path, monkeypatch, pickled):
     """One of some kilobytes could fill any memory, or keep a machine busy for days."""
-    monkeypatch.setattr("zoo.importers.pickles.MOST_STEPS", 1000)
+    monkeypatch.setattr("zoo.pickles.MOST_STEPS", 1000)
 
     with pytest.raises(WeightsError, match="takes more than 1,000 steps"):
         Checkpoint.open(legacy_of(tmp_path / "a.pth", b"\x80\x02" + pickled + b"."))

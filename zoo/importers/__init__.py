@@ -1,7 +1,7 @@
 """Checkpoints that other programs saved, and how they become models of the zoo.
 
-A checkpoint is read without running anything in it (`pickles`), each of its tensors is accounted
-for (`accounts`), and the plugin of its method says what it means (`importer`).
+A checkpoint is read without running anything in it (`zoo.pickles`), each of its tensors is
+accounted for (`accounts`), and the plugin of its method says what it means (`importer`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .pickles import Machine
+from ..pickles import Machine
 from .stand_ins import CALLS, INERT, Storage, StoredTensor, storage
 
 LARGEST_PICKLE = 64 << 20  # bytes; a vocabulary of 11,000 words takes a few hundred kB
@@ -50,7 +50,7 @@ class Archive(ABC):
 
     def machine(self) -> Machine:
         """A machine that reads a pickle of such a file."""
-        return Machine(CALLS, INERT, self._refer)
+        return Machine(CALLS.get, INERT, self._refer)
 
     def _refer(self, reference: Any) -> Storage:
         found = storage(reference)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..errors import InputError, WeightsError
 from ..files import sha256
+from ..pickles import Strange
 from ..safe_tensors import MOST_TENSORS
 from .archives import Archive, open_archive
-from .pickles import Strange
 from .stand_ins import StoredTensor
 
 ChoiceT = TypeVar("ChoiceT")

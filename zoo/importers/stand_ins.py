@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from .pickles import Calls, Name, Standin, plain_key
+from ..pickles import Name, Standin, plain_key
 
 _KINDS = {
     "torch.DoubleStorage": torch.float64,
@@ -126,7 +126,7 @@ def _bytes(content: Any, encoding: Any = "latin1") -> bytes:
     return content
 
 
-CALLS: Calls = {
+CALLS: Mapping[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered,
     "argparse.Namespace": Options,
     "torch._utils._rebuild_tensor": _tensor,

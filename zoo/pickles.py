@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-Calls = Mapping[str, Callable[..., Any]]
-"""By dotted name, what stands in for it; each checks what it is given, which may be anything that a
-pickle can hold: a thousand tuples within each other, or one that holds the same one twice."""
+Calls = Callable[[str], Callable[..., Any] | None]
+"""What stands in for a dotted name, if anything does. It checks what it is given, which may be all
+that a pickle can hold: a thousand tuples within each other, or one that holds the same one twice.
+"""
 
 PLAIN = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -66,10 +67,15 @@ class Machine:
 
     calls:   what may be called
     inert:   what may be named and not called
-    stored:  what becomes of a reference to something outside the pickle
+    stored:  what becomes of a reference to something outside the pickle; there is none by default
     """
 
-    def __init__(self, calls: Calls, inert: frozenset[str], stored: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        inert: frozenset[str] = frozenset(),
+        stored: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.calls, self.inert, self.stored = calls, inert, stored
         self._instructions: Mapping[str, Callable[[Any], None]] = {
             "GLOBAL": lambda argument: self._name(*argument.split(" ", 1)),
@@ -163,7 +169,7 @@ class Machine:
             raise ValueError("it has a name that is no text")
         self._count(len(module) + len(name))
         path = f"{module}.{name}"
-        known = path in self.calls or path in self.inert
+        known = path in self.inert or self.calls(path) is not None
         if not known:
             self._strange[path] = None
         self._push(Name(path) if known else Refused())
@@ -179,6 +185,8 @@ class Machine:
 
     def _refer(self, reference: Any) -> None:
         self._count(_members(reference))
+        if self.stored is None:
+            raise ValueError("it refers to something outside of it")
         refused = any(isinstance(one, Refused) for one in reference)
         self._push(Refused() if refused else self.stored(reference))
 
@@ -188,10 +196,11 @@ class Machine:
         self._count(len(arguments) + sum(map(_members, arguments)))
         if any(isinstance(one, Refused) for one in (called, *arguments)):
             self._push(Refused())
-        elif isinstance(called, Name) and called.path in self.calls:
-            self._push(self.calls[called.path](*arguments))
         else:
-            raise ValueError(f"it calls a {type(called).__name__}")
+            made = self.calls(called.path) if isinstance(called, Name) else None
+            if made is None:
+                raise ValueError(f"it calls a {type(called).__name__}")
+            self._push(made(*arguments))
 
     def _build(self, state: Any) -> None:
         # Other objects than stand-ins keep what they are: a state dict has notes for its modules.
