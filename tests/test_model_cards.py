@@ -77,6 +77,21 @@ def test_a_license_stays_until_another_is_given(tmp_path):
     assert license_in(write_card(folder, license="MIT").read_text()) == "mit"
 
 
+@pytest.mark.parametrize(
+    ("line", "license"),
+    [
+        ("license: 'mit'  # as they said", "mit"),
+        ("license: null", None),
+        ("license:", None),
+        ("text: |\n  license: mit", None),
+        ("license: [", None),
+    ],
+)
+def test_a_license_is_read_as_the_hub_reads_it(line, license):
+    """The front matter is YAML: quotes and comments are none of it, and null is no license."""
+    assert license_in(f"---\n{line}\n---\n# A card\n") == license
+
+
 def test_a_card_tells_the_method_and_what_the_model_reads():
     """With links to the paper and its code; a method of one's own has none."""
     config = tiny_config(

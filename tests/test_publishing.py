@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 
+import zoo
 from test_cli import in_process_of_its_own
 from test_pulling import score
 from tiny import tiny_model
@@ -15,7 +20,9 @@ from zoo import hub as client
 from zoo.cards import read_registry
 from zoo.errors import InputError, WeightsError
 from zoo.files import sha256
+from zoo.home import home
 from zoo.plugins import discover
+from zoo.publishing import entry
 from zoo.publishing.folder import check_folder
 from zoo.publishing.pushing import push
 from zoo.refusals import HubError
@@ -169,6 +176,12 @@ class TestFolder:
         with pytest.raises(WeightsError, match=r"does not run on the features .* Correct config"):
             check_folder(folder)
 
+    def test_a_card_that_is_no_text_is_told(self, folder):
+        """It may have been written by another program."""
+        (folder / "README.md").write_bytes("Trainé".encode("latin-1"))
+        with pytest.raises(WeightsError, match=r"README\.md cannot be read"):
+            check_folder(folder)
+
     def test_a_license_is_an_identifier(self, folder):
         """The Hub knows them by these."""
         with pytest.raises(InputError, match="'ask me' is no license's identifier"):
@@ -229,6 +242,13 @@ class TestPush:
             push(check_folder(folder), REPO, private=True)
         assert "config.json" not in files_of(logged_in)
 
+    def test_a_password_in_the_hub_s_address_is_not_told(self, hub, folder, monkeypatch):
+        """What is shown is an address to look at."""
+        hub.add(REPO, {})
+        monkeypatch.setenv("ZOO_HUB_ENDPOINT", hub.url.replace("//", "//joe:hunter2@"))
+        with pytest.raises(InputError, match=rf"settings \({hub.url}/{REPO}/settings\)"):
+            push(check_folder(folder), REPO, private=True)
+
     def test_the_same_again_commits_nothing(self, logged_in, folder):
         """And the tag may be there, for it names that commit."""
         first = push(check_folder(folder), REPO, tag="v1.0")
@@ -251,7 +271,8 @@ class TestPush:
     @pytest.mark.parametrize(
         ("repo", "tag"),
         [
-            *((repo, None) for repo in ("chan-toy", "org/../x", "org/a b")),
+            *((repo, None) for repo in ("chan-toy", "org/../x", "org/a b", "org/a.git")),
+            (f"org/{'a' * 97}", None),
             *((REPO, tag) for tag in ("main", "a" * 40, "v 1", "../x")),
         ],
     )
@@ -275,6 +296,14 @@ class TestNotes:
         text = files_of(logged_in)["README.md"].decode()
         assert f"{BEGIN}\nWritten on the web.\n{END}" in text
         assert "| toy | dev |" in text
+
+    def test_line_ends_are_no_other_text(self, logged_in, folder):
+        """An editor on the web may change them all."""
+        push(check_folder(with_notes(folder, "Two\nlines.")), REPO)
+        card = files_of(logged_in)["README.md"]
+        logged_in.add(REPO, {"README.md": card.replace(b"\n", b"\r\n")})
+        push(check_folder(folder), REPO)
+        assert files_of(logged_in)["README.md"] == card
 
     def test_other_text_at_the_hub_is_not_overwritten(self, logged_in, folder):
         """Unless that is said."""
@@ -366,6 +395,22 @@ class TestFaults:
         assert not again.is_new
         assert logged_in.repositories[REPO].refs["v1.0"] == again.commit
 
+    def test_a_push_that_is_killed_goes_on(self, logged_in, folder):
+        """Here behind the commit: the next push makes no other, and tags."""
+        done = in_process_of_its_own(
+            "import os, signal",
+            "from zoo import snapshots",
+            "from zoo.cli import main",
+            "snapshots.fetch = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)",
+            f"main(['push', {str(folder)!r}, '--repo', {REPO!r}, '--tag', 'v1.0'])",
+        )
+        assert (done.returncode, commits(logged_in)) == (-9, 1)
+        assert "v1.0" not in logged_in.repositories[REPO].refs
+
+        again = push(check_folder(folder), REPO, tag="v1.0")
+        assert (again.is_new, commits(logged_in)) == (False, 1)
+        assert logged_in.repositories[REPO].refs["v1.0"] == again.commit
+
     def test_a_tag_that_fails_says_that_the_model_is_there(self, logged_in, folder):
         """The next push only tags."""
         logged_in.fault("/tag/", status=500)
@@ -409,11 +454,19 @@ models:
 """
 
 
+TAKE_LOCK = """
+import fcntl, sys
+fcntl.lockf(open(sys.argv[1], "w"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+
+
 class TestCommand:
     """`zoo push`."""
 
-    def test_the_entry_that_is_printed_gives_the_model(self, logged_in, folder, run, tmp_path):
-        """In a registry that has nothing else."""
+    def test_the_entry_that_is_printed_gives_the_model(
+        self, logged_in, folder, run, tmp_path, monkeypatch
+    ):
+        """By its name, to who has no token and no file yet, in a registry without other models."""
         status, out, err = run("push", folder, "--repo", REPO, "--tag", "v1.0")
         registry = tmp_path / "registry.yaml"
         registry.write_text(f"schema_version: 1\n{out}")
@@ -424,6 +477,14 @@ class TestCommand:
         assert set(card.weights.files) == {*check_folder(folder).pins, "README.md"}
         assert card.results.measured[0].rsum == 68.75
         assert f"{REPO}@{card.weights.revision}" in err
+
+        found = replace(discover(), registry=read_registry(registry, discover().registry))
+        for room in ("plugins", "own_names", "loading"):
+            monkeypatch.setattr(f"zoo.{room}.discover", lambda: found)
+        monkeypatch.delenv("HF_TOKEN")
+        monkeypatch.setenv("ZOO_HOME", str(tmp_path / "another-home"))
+        assert run("pull", "chan-toy", "--verify")[0] == 0
+        assert torch.equal(score(zoo.load("chan-toy")), score(tiny_model()))
 
     @pytest.mark.usefixtures("logged_in")
     def test_the_entry_is_written_and_comments_stay(self, folder, run, tmp_path):
@@ -442,6 +503,36 @@ class TestCommand:
         assert found["features"]["boxes"] is False
 
     @pytest.mark.usefixtures("logged_in")
+    def test_a_registry_keeps_its_line_ends_and_its_link(self, folder, run, tmp_path):
+        """What a link leads to is changed, and there no line that is not of the entry."""
+        registry, link = tmp_path / "registry.yaml", tmp_path / "link.yaml"
+        before = REGISTRY.replace("\n", "\r\n").encode()
+        registry.write_bytes(before)
+        link.symlink_to(registry)
+        run("push", folder, "--repo", REPO, "--registry", link)
+
+        assert registry.read_bytes().startswith(before.split(b"        status")[0])
+        assert b"status: published" in registry.read_bytes()
+        assert b"\n" not in registry.read_bytes().replace(b"\r\n", b"")
+        assert link.is_symlink()
+
+    @pytest.mark.usefixtures("logged_in")
+    def test_pushes_at_once_register_one_after_another(self, folder, run, tmp_path, monkeypatch):
+        """From reading the file to writing it no other process may, so that no entry is lost."""
+        registry, made, free = tmp_path / "registry.yaml", entry.with_entry, []
+        registry.write_text(REGISTRY)
+
+        def watched(*arguments):
+            asked = [sys.executable, "-c", TAKE_LOCK, str(home() / ".registering.lock")]
+            free.append(subprocess.run(asked, check=False, capture_output=True).returncode == 0)
+            return made(*arguments)
+
+        monkeypatch.setattr(entry, "with_entry", watched)
+        home().mkdir()
+        assert run("push", folder, "--repo", REPO, "--registry", registry)[0] == 0
+        assert free == [True, False]
+
+    @pytest.mark.usefixtures("logged_in")
     def test_an_imported_model_may_have_no_seed(self, folder, run):
         """Its entry says so, and is sound."""
         (folder / "results.json").write_text(json.dumps({"results": [row(folder, seed=None)]}))
@@ -456,7 +547,12 @@ class TestCommand:
         line = "{status: planned, features: {kind: test, regions: 5, dim: 12, boxes: false}}"
         registry.write_text(REGISTRY.split("\n        status")[0] + f" {line}\n")
         asked = ("push", folder, "--repo", REPO, "--register", "--registry")
-        for file, words in ((registry, "key by key"), (tmp_path / "none.yaml", "is not there")):
+        (tmp_path / "old.yaml").write_bytes(b"# \xe9\n")
+        for file, words in (
+            (registry, "key by key"),
+            (tmp_path / "none.yaml", "is not there"),
+            (tmp_path / "old.yaml", "is not UTF-8 text"),
+        ):
             status, _, err = run(*asked, file)
             assert status == 1
             assert words in err

@@ -109,11 +109,27 @@ def test_yaml_that_is_written_means_the_same_to_our_own_reader():
 )
 def test_a_name_says_the_model_and_the_variant(name, place):
     """The default variant where none is named; a new model's is called as most are."""
-    config = tiny_config(name=name, features=Features(kind="grid", regions=5, dim=12))
+    kind, regions, dim = ("butd", 36, 2048) if "coco" in name else ("grid", 5, 12)
+    config = tiny_config(name=name, features=Features(kind=kind, regions=regions, dim=dim))
     assert place_of(config, shipped_registry()) == place
 
 
-@pytest.mark.parametrize("name", ["chan", "Chan-toy", "shan-toy", "chan-toy-2", "my model", ""])
+@pytest.mark.parametrize(
+    ("name", "method", "words"),
+    [
+        ("chan-coco", "chan", r"reads butd 36 x 2048 features, and this one reads test 5 x 12"),
+        ("tvrn-f30k", "tvrn", r"the mean of the scores of tvrn-f30k\.\w+ and tvrn-f30k\.\w+"),
+    ],
+)
+def test_a_name_does_not_come_to_mean_another_model(name, method, words):
+    """Neither one of other features, nor one in place of several."""
+    with pytest.raises(InputError, match=rf"{words}.* or name this model another variant"):
+        place_of(tiny_config(name=name, method=method), shipped_registry())
+
+
+@pytest.mark.parametrize(
+    "name", ["chan", "Chan-toy", "shan-toy", "chan-toy-2", "chan-toy..a", "my model", ""]
+)
 def test_a_name_of_another_form_has_no_place(name):
     """Nor has one of another method."""
     with pytest.raises(InputError, match=r"is no name for a registry.* chan-DATASET"):

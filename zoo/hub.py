@@ -57,6 +57,11 @@ def is_offline(offline: bool | None = None) -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
+def page(repo: str) -> str:
+    """Where people see a repository. A user and password in the Hub's address are left out."""
+    return f"{_shown()}/{repo}"
+
+
 def look_up(repo: str, revision: str = "main") -> Snapshot:
     """The commit of a branch, a tag or a commit's name, and the files at its root.
 
@@ -176,9 +181,12 @@ def _token() -> str | None:
 
 
 def _asked(repo: str, what: str) -> Asked:
+    return Asked(repo, _shown(), _token() is not None, what)
+
+
+def _shown() -> str:
     address = urlsplit(endpoint())
-    host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
-    return Asked(repo, host, _token() is not None, what)
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
 
 
 def _tree(asked: Asked, commit: str, seconds: float) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,7 +81,7 @@ def _registry_file(given: Path | None) -> Path:
             f"{file} is not there, so no entry can be written. Name a registry file "
             "(--registry FILE), or leave out --register: then the entry is printed."
         )
-    return file
+    return file.resolve()  # of a link, what it leads to is changed
 
 
 def _show_dry(model: Publishable, repo: str) -> None:
@@ -95,8 +96,7 @@ def _show_dry(model: Publishable, repo: str) -> None:
 
 def _announce(model: Publishable, made: Published, file: Path | None) -> None:
     """Write the entry, or print it; where it cannot be written, it is printed all the same."""
-    from ..files import write_atomically
-    from ..publishing.entry import as_yaml, entry_of, with_entry
+    from ..publishing.entry import as_yaml, entry_of
 
     try:
         entry = entry_of(model, made.repo, made.commit, made.files)
@@ -107,8 +107,19 @@ def _announce(model: Publishable, made: Published, file: Path | None) -> None:
         note(f"No registry can have an entry of it. {error}")
         return
     try:
-        write_atomically(file, with_entry(file, model.config, entry).encode())
-    except ZooError:
+        _register(file, model, entry)
+    except (ZooError, OSError):
         typer.echo(as_yaml(model.config, entry), nl=False)
         raise
     note(f"{file} says so.")
+
+
+def _register(file: Path, model: Publishable, entry: Mapping[str, Any]) -> None:
+    """Write the entry into the registry file; pushes that do so at once take turns."""
+    from ..files import write_atomically
+    from ..home import home
+    from ..lock import held
+    from ..publishing.entry import with_entry
+
+    with held(home() / ".registering.lock", wait=True):
+        write_atomically(file, with_entry(file, model.config, entry).encode())

@@ -17,11 +17,15 @@ from ..errors import DataError, InputError
 from ..files import Pin
 from ..plugins import discover
 from ..report.recalls import RECALLS, WAYS
+from ..report.tables import feature_words
 from ..schema import Variant
 from .folder import Publishable
 from .yaml_edits import set_value, to_yaml
 
-NAME = re.compile(r"(?P<model>[a-z0-9-]+-(?P<dataset>[a-z0-9]+))(?:\.(?P<variant>[a-z0-9_+.]+))?")
+NAME = re.compile(
+    r"(?P<model>[a-z0-9-]+-(?P<dataset>[a-z0-9]+))"
+    r"(?:\.(?P<variant>[a-z0-9_+]+(?:\.[a-z0-9_+]+)*))?"
+)
 SAME = ("dataset", "split", "protocol", "command", "data_fingerprint", "date", "device")
 """What a row of a registry has as results.json has it."""
 
@@ -55,7 +59,11 @@ def entry_of(
 
 
 def place_of(config: ModelConfig, registry: Registry) -> tuple[str, str]:
-    """The model and the variant in it. Raises `InputError` for a name that no registry can have."""
+    """The model and the variant in it.
+
+    Raises `InputError` for a name that no registry can have, and for one that stands there for a
+    mean of several models or for a model that reads other features.
+    """
     parts = NAME.fullmatch(config.name)
     if parts is None or parts["model"] != f"{config.method}-{parts['dataset']}":
         raise InputError(
@@ -64,7 +72,25 @@ def place_of(config: ModelConfig, registry: Registry) -> tuple[str, str]:
             "name in config.json, or keep it out of the registry."
         )
     known = registry.models.get(parts["model"])
-    return parts["model"], parts["variant"] or (known.default if known else _usual(config))
+    variant = parts["variant"] or (known.default if known else _usual(config))
+    if known and variant in known.variants:
+        _check_same(config, known.variants[variant])
+    return parts["model"], variant
+
+
+def _check_same(config: ModelConfig, known: Variant) -> None:
+    """Raise `InputError` for a model that is not what its name stands for in a registry."""
+    ours, theirs = feature_words(config.features), feature_words(known.features)
+    if known.members:
+        other = f"the mean of the scores of {' and '.join(known.members)}: publish these"
+    elif ours != theirs:
+        other = f"a model that reads {theirs} features, and this one reads {ours}: correct either"
+    else:
+        return
+    raise InputError(
+        f"{config.name} stands in the registry for {other}, or name this model another variant in "
+        f"its config.json ({config.method}-DATASET.VARIANT)."
+    )
 
 
 def as_yaml(config: ModelConfig, entry: Mapping[str, Any]) -> str:
@@ -79,8 +105,10 @@ def with_entry(path: Path, config: ModelConfig, entry: Mapping[str, Any]) -> str
     Raises `RegistryError` for a file that cannot be changed so or is not sound, `InputError` for a
     model that cannot have an entry there.
     """
-    text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
-    registry = _registry(path, text)
+    data = path.read_bytes()
+    registry = _registry(path, data)
+    text, line_end = data.decode("utf-8"), "\r\n" if b"\r\n" in data else "\n"
+    text = text.replace("\r\n", "\n")
     model, variant = place_of(config, registry)
     known = registry.models[model].variants if model in registry.models else {}
     if variant in known and known[variant].status == "bundled":
@@ -90,8 +118,8 @@ def with_entry(path: Path, config: ModelConfig, entry: Mapping[str, Any]) -> str
         )
     for keys, value in _changes(config, model, variant, entry, registry):
         text = set_value(text, ("models", model, *keys), value, path.name)
-    _registry(path, text)
-    return text
+    _registry(path, text.encode())
+    return text.replace("\n", line_end)
 
 
 def _changes(
@@ -121,14 +149,14 @@ def _usual(config: ModelConfig) -> str:
     return re.sub(r"[^a-z0-9_+]", "_", f"{reader['type']}_{config.features.kind}".lower())
 
 
-def _registry(path: Path, text: str) -> Registry:
-    """What a registry file with this text says; its methods may stand in other files."""
-    value = strict_yaml.parse(text.encode(), path.name).value
+def _registry(path: Path, data: bytes) -> Registry:
+    """What a registry file with this content says; its methods may stand in other files."""
+    value = strict_yaml.parse(data, path.name).value
     own = (value.get("methods") if isinstance(value, dict) else None) or {}
     others = {name: one for name, one in discover().registry.methods.items() if name not in own}
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_text(text, "utf-8")
+        copy.write_bytes(data)
         return read_registry(copy, Registry(methods=others))
 
 

@@ -59,14 +59,14 @@ def check_folder(folder: Path, license: str | None = None) -> Publishable:
     `DataError` for results or a card that are damaged, and one `InputError` with all else that is
     missing.
     """
-    from ..saving import WEIGHTS
+    from ..model_folders import WEIGHTS, read_text
     from ..weights import load_folder
 
     model = load_folder(folder)
     config, card = _config(model), folder / CARD
     names = [name for name in _names(model) if (folder / name).is_file()]
     pins = {name: pin_of(folder / name) for name in names}
-    text = card.read_text("utf-8") if card.is_file() else ""
+    text = read_text(card) if card.is_file() else ""
     rows, license = read_results(folder), license or license_in(text)
     _refuse(folder, [*_license_faults(license), *_result_faults(rows, pins[WEIGHTS].digest)])
     return Publishable(
@@ -90,7 +90,7 @@ def _config(model: MatchingModel) -> ModelConfig:
 
 def _names(model: MatchingModel) -> list[str]:
     """The files of a model's folder, without the card."""
-    from ..saving import CONFIG, WEIGHTS
+    from ..model_folders import CONFIG, WEIGHTS
 
     parts = (model.image_encoder, model.text_encoder, model.aligner, model.extractor)
     texts = [name for part in parts if part is not None for name in part.files()]

@@ -21,7 +21,10 @@ from ..report.card import FILE as CARD
 from .departures import departures_of
 from .folder import Publishable, pin_of
 
-REPOSITORY = re.compile(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*/[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*")
+REPOSITORY = re.compile(
+    r"(?=[^/]{1,96}/[^/]{1,96}$)(?!.*\.git$)"
+    r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*/[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*"
+)
 TAG = re.compile(r"(?!main$)[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*")
 FRONT_MATTER = re.compile(r"\A---\n.*?^---$", re.MULTILINE | re.DOTALL)
 
@@ -102,8 +105,8 @@ def check_names(repo: str, tag: str | None) -> None:
     """Raises `InputError` for a repository or tag that the Hub does not take."""
     if not REPOSITORY.fullmatch(repo):
         raise InputError(
-            f"{repo!r} names no repository of the Hub. Write ORG/NAME, in letters, digits, and "
-            "single dots, dashes and underscores between them."
+            f"{repo!r} names no repository of the Hub. Write ORG/NAME, each of at most 96 letters "
+            "and digits, with single dots, dashes and underscores between them, and no .git behind."
         )
     if tag is not None and (not TAG.fullmatch(tag) or hub.COMMIT.fullmatch(tag)):
         raise InputError(f"{tag!r} cannot be a tag. Write one such as v1.0.")
@@ -113,7 +116,7 @@ def _check_private(repo: str, private: bool) -> None:
     if private and not hub.is_private(repo):
         raise InputError(
             f"{repo} is there and everybody can see it, so nothing was sent. Make it private in "
-            f"its settings ({hub.endpoint()}/{repo}/settings), or leave out --private."
+            f"its settings ({hub.page(repo)}/settings), or leave out --private."
         )
 
 
@@ -140,7 +143,7 @@ def _notes_there(newest: Snapshot) -> str | None:
         hub.download(newest, CARD, card)
         if fault := newest.files[CARD].fault(card):
             raise HubError(f"{CARD} of {newest.repo} came and {fault}. Try again.", passing=True)
-        text = card.read_bytes().decode("utf-8", "replace")
+        text = card.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
     if not FRONT_MATTER.sub("", text).strip():
         return EMPTY
     try:

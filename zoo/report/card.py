@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def write_card(folder: Path, *, load_as: str | None = None, license: str | None 
 
     `load_as` is the name that `zoo.load` takes, by default `local-dir:` and the folder; the
     `license` is by default the old card's. Raises `DataError` when the old card has lost one of its
-    markers, and `WeightsError` for a bad config.
+    markers, and `WeightsError` for a bad config or a card that is no text.
     """
     path = folder / FILE
     write_atomically(path, folder_card(folder, load_as=load_as, license=license).encode())
@@ -81,10 +80,10 @@ def write_card(folder: Path, *, load_as: str | None = None, license: str | None 
 
 def folder_card(folder: Path, *, load_as: str | None = None, license: str | None = None) -> str:
     """The card that a folder should have; see `write_card`."""
-    from ..model_folders import read_folder_config
+    from ..model_folders import read_folder_config, read_text
 
     config, results, path = read_folder_config(folder), read_results(folder), folder / FILE
-    old = path.read_text(encoding="utf-8") if path.is_file() else None
+    old = read_text(path) if path.is_file() else None
     told = about(
         config,
         load_as=load_as or f"local-dir:{folder.name}",
@@ -134,9 +133,14 @@ def license_in(card: str) -> str | None:
     >>> license_in("---\nlicense: apache-2.0\n---\n")
     'apache-2.0'
     """
-    front = card.split("\n---", 1)[0] if card.startswith("---\n") else ""
-    found = re.search(r"^license: *(\S+) *$", front, re.MULTILINE)
-    return found[1] if found else None
+    import yaml
+
+    try:
+        front = yaml.safe_load(card.split("\n---", 1)[0]) if card.startswith("---\n") else None
+    except yaml.YAMLError:
+        return None
+    found = front.get("license") if isinstance(front, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def hand_written(card: str, path: Path) -> str:
