@@ -304,8 +304,8 @@ def test_a_pickled_bert_is_no_beginning_of_a_training(tmp_path):
     assert not marker.exists()
 
 
-OPENERS = {"zoo/data/inert_pickle.py", "zoo/data/vocabulary.py"}
-"""These know stand-ins for what a pickle may name, as `zoo.importers` does, and refuse the rest."""
+OPENERS = {"zoo/data/inert_pickle.py"}
+"""It knows stand-ins for what a pickle may name, as `zoo.pickles` does, and refuses the rest."""
 
 
 def test_what_unpickles_is_known():
@@ -320,7 +320,7 @@ def test_what_unpickles_is_known():
                     found.add(place)
             if isinstance(node, ast.Call) and _opens_pickles(node):
                 found.add(place)
-    assert {place for place in found if not place.startswith("zoo/importers/")} == OPENERS
+    assert found == OPENERS
 
 
 def _opens_pickles(call: ast.Call) -> bool:
