@@ -114,7 +114,7 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
     split:    "train", "dev" (or "val"), "test", "testall", or another that the files name; "all" is
               the one split of files that name none
     features: of the images, in any form of docs/features.md; by default those beside the captions.
-              They are mapped and not read into memory
+              They stay on the disk, and batches of them are read
 
     Pictures are found in an images folder beside the captions. Raises `InputError` for a folder
     that is no data set, holds several, or lacks the split, and `DataError` for files that are
