@@ -10,7 +10,7 @@ import pytest
 import zoo
 import zoo.report.results
 from tiny import tiny_model
-from zoo import loading, pulling
+from zoo import loading, own_names
 from zoo.cards import read_registry
 from zoo.errors import WeightsError
 from zoo.plugins import discover
@@ -38,7 +38,7 @@ def home(tmp_path, monkeypatch):
     """The folder of a registry that has one bundled model, as a checkout or a package has it."""
     (tmp_path / "registry.yaml").write_text(REGISTRY)
     found = replace(discover(), registry=read_registry(tmp_path / "registry.yaml"))
-    for module in (loading, pulling):
+    for module in (loading, own_names):
         monkeypatch.setattr(module, "discover", lambda: found)
     return tmp_path
 
@@ -69,9 +69,9 @@ def test_without_its_folder_a_model_says_where_it_lies(home, weights):
 
 
 def test_a_folder_without_a_model_is_damage_and_not_absence(home):
-    """Then the package is to be installed anew."""
+    """Then the folder is to be taken anew."""
     (home / "bundled" / "toy-f8k").mkdir(parents=True)
-    with pytest.raises(WeightsError, match=r"missing from .*bundled/toy-f8k\. Reinstall"):
+    with pytest.raises(WeightsError, match=r"missing from .*bundled/toy-f8k\. Take the folder"):
         zoo.load("toy-f8k")
 
 

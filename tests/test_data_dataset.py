@@ -295,3 +295,10 @@ def test_an_unknown_split_names_those_that_are_there(tmp_path):
     write_scan(tmp_path, IDS, CAPTIONS, split="testall")
     with pytest.raises(InputError, match=r"no split 'train'\. Choose one of dev, testall"):
         open_dataset(tmp_path, "train")
+
+
+def test_a_data_set_shows_itself_in_a_line(tmp_path):
+    """However many photographs it has: a notebook prints it."""
+    folder = write_scan(tmp_path / "f8k_precomp", ["a", "b"], ["one .", "two ."] * 5)
+
+    assert repr(open_dataset(folder, split="test")) == "Dataset(f8k test: 2 images, 10 captions)"

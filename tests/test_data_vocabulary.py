@@ -159,9 +159,41 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path):
     """Nothing that it names runs."""
     evil = tmp_path / "evil"
     (tmp_path / "v.pkl").write_bytes(pickle.dumps({"word2idx": Touches(evil)}, protocol=2))
-    with pytest.raises(DataError, match=r"v\.pkl cannot be read .* names _?io\.open"):
+    with pytest.raises(DataError, match=r"v\.pkl cannot be read .* names '_?io\.open'"):
         Vocabulary.open(tmp_path / "v.pkl")
     assert not evil.exists()
+
+
+def test_a_pickle_says_nothing_of_the_next_one(tmp_path):
+    """Words that one gives to its class are not those of another's objects."""
+    one, two = tmp_path / "one.pkl", tmp_path / "two.pkl"
+    state = b"}U\x08word2idx}U\x05<unk>K\x00ss"
+    one.write_bytes(b"\x80\x02cvocab\nVocabulary\nN" + state + b"\x86b.")
+    two.write_bytes(b"\x80\x02cvocab\nVocabulary\n)\x81.")
+
+    for path in (one, two):
+        with pytest.raises(DataError, match="is no pickled vocabulary"):
+            Vocabulary.open(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # a memo of two thousand million
+        b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.",  # a key of tuples within tuples
+        pickled("vocab_of_vsepp", {b"<unk>": 0}),
+        pickled("vocab_of_vsepp", {"<unk>": 0, "a": None}),
+        pickled("vocab_of_vsepp", ["<unk>"]),
+        b"\x80\x02Nq\x00Q.",
+    ],
+    ids=["memo", "tuples", "bytes", "no id", "list", "reference"],
+)
+def test_a_pickle_that_is_no_vocabulary_takes_no_memory_and_ends_no_process(tmp_path, content):
+    """A few bytes can ask for all that there is."""
+    (tmp_path / "v.pkl").write_bytes(content)
+
+    with pytest.raises(DataError, match="is no pickled vocabulary"):
+        Vocabulary.open(tmp_path / "v.pkl")
 
 
 @pytest.mark.parametrize("content", [b"\x80\x02", b"\x80\x02}.", b"\xff\xfe"])

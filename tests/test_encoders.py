@@ -67,6 +67,19 @@ def test_words_have_unit_length_and_padding_is_zero(make):
     assert_close(words.embeddings.norm(dim=-1), words.mask.float())
 
 
+def test_words_keep_their_length_for_a_method_that_wants_it(make):
+    """Without unit length the words have the same directions, and lengths of their own."""
+    unit, free = make(), make(unit_length=False)
+    free.load_state_dict(unit.state_dict())
+    tokens = unit.prepare(CAPTIONS)
+
+    words = free(tokens).embeddings
+
+    lengths = words.norm(dim=-1, keepdim=True)
+    assert lengths[tokens.mask].std() > 1e-3
+    assert_close(words, unit(tokens).embeddings * lengths)
+
+
 @pytest.mark.parametrize(
     ("captions", "words"),
     [

@@ -289,10 +289,23 @@ def test_a_commit_whose_upload_fails_is_not_made(hub, snapshot, monkeypatch, sta
     assert client.look_up("org/model").commit == snapshot.commit
 
 
-def test_a_hub_without_xet_says_how_to_do_without(hub, snapshot, monkeypatch):
+def test_a_hub_without_xet_gets_large_files_by_the_older_way(hub, snapshot, tmp_path, monkeypatch):
+    """From bytes and from files, where the client alone would give up."""
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    (tmp_path / BIG).write_bytes(b"other weights")
+    files = {BIG: tmp_path / BIG, "more.safetensors": b"more"}
+    made = client.commit("org/model", files, "a model", parent=snapshot.commit)
+
+    assert hub.repositories["org/model"].files(made)[BIG] == b"other weights"
+    assert hub.repositories["org/model"].files(made)["more.safetensors"] == b"more"
+
+
+def test_a_xet_store_that_fails_says_how_to_do_without(hub, snapshot, monkeypatch):
     """The client's own words name an address that nobody knows."""
     pytest.importorskip("hf_xet")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    hub.fault("xet-write-token", status=403)
     with pytest.raises(HubError, match=r"nothing was committed .*set HF_HUB_DISABLE_XET=1"):
         client.commit("org/model", {BIG: b"other"}, "a model")
     assert client.look_up("org/model").commit == snapshot.commit

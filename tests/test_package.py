@@ -137,7 +137,7 @@ def test_the_parts_in_the_registry_fit_their_components(name):
         assert part.keys() - {"type"} <= inspect.signature(component).parameters.keys()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name, one in VARIANTS.items() if not one.members])
 def test_each_recipe_of_the_registry_exists_and_builds_the_same_model(name):
     """A card's recipe is a file of its plugin, and has the parts that the card has."""
     pytest.importorskip("mmengine", reason="recipes are read with the extra train")

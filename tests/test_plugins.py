@@ -94,7 +94,7 @@ models:
 """
 
 
-BUILT_IN = ["chan", "mfa", "mssan", "shan", "tvrn"]
+BUILT_IN = ["chan", "mfa", "mssan", "sgraf", "shan", "tvrn", "vse_infty"]
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ import zoo
 from zoo.errors import DataError
 from zoo.files import sha256
 from zoo.report.card import FILE as CARD
-from zoo.report.card import hand_written, model_card
+from zoo.report.card import folder_card
 from zoo.report.leaderboard import Leaderboard
 from zoo.report.proof import proven, strangers, unproven
 from zoo.report.results import paper_results, read_results, read_rows
-from zoo.weights import read_folder_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = [*sorted(ROOT.glob("weights/*/results.json")), *sorted(ROOT.glob("docs/results/*.json"))]
@@ -148,13 +147,7 @@ def test_the_model_card_is_made_from_the_results(name):
     """All of it but what stands between the markers of what is written by hand."""
     card = zoo.info(name)
     text = (card.folder / CARD).read_text()
-    again = model_card(
-        read_folder_config(card.folder),
-        read_results(card.folder),
-        load_as=name,
-        license=card.license,
-        notes=hand_written(text, card.folder / CARD),
-    )
+    again = folder_card(card.folder, load_as=name, license=card.license)
     assert text == again, f"zoo.report.card.write_card makes the card of {name} anew"
 
 

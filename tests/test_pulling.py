@@ -60,7 +60,7 @@ def commit(hub, files, tmp_path, monkeypatch) -> str:
     path.write_text(REGISTRY.format(commit=commit, **told))
     found = discover()
     found = replace(found, registry=read_registry(path, onto=found.registry))
-    for room in ("plugins", "pulling", "loading"):
+    for room in ("plugins", "own_names", "loading"):
         monkeypatch.setattr(f"zoo.{room}.discover", lambda: found)
     return commit
 
@@ -154,6 +154,14 @@ def test_what_names_no_repository_is_said_so(name):
         zoo.pull(name)
 
 
+def test_a_folder_that_is_not_there_is_an_error(tmp_path, run):
+    """And no path for a script to go on with."""
+    status, out, err = run("pull", tmp_path / "absent")
+
+    assert (status, out) == (1, "")
+    assert "absent is not a folder. A model folder holds config.json" in err
+
+
 def test_a_folder_and_a_bundled_model_are_where_they_are(tmp_path):
     """Nothing is fetched or copied."""
     assert zoo.pull(f"local-dir:{tmp_path}") == tmp_path
@@ -189,6 +197,21 @@ def break_off(run, hub, files) -> str:
     hub.fault("other/.*safetensors", cut=0)
     assert run("pull", name)[0] == 1
     return name
+
+
+def test_a_branch_is_looked_up_once_for_a_measurement(
+    hub, run, model_folder, data_folder, tmp_path
+):
+    """If it moves meanwhile, the record still names the weights that were measured."""
+    files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    hub.add("org/photos", files)
+    where, out = "/api/models/org/photos/revision/main", tmp_path / "out.json"
+    command = ("evaluate", "hf-hub:org/photos", "--data", data_folder, "--json", out)
+
+    assert run(*command)[0] == 0
+    assert [one.path for one in hub.requests].count(where) == 1
+    weights = hashlib.sha256(files["model.safetensors"]).hexdigest()
+    assert json.loads(out.read_text())["model_sha256"] == weights
 
 
 class TestCommands:

@@ -17,7 +17,7 @@ from tiny import tiny_config, tiny_model
 from zoo.demo import PHOTOS
 from zoo.errors import DataError, InputError
 from zoo.files import sha256
-from zoo.report.card import BEGIN, END, hand_written, model_card, write_card
+from zoo.report.card import BEGIN, END, About, hand_written, model_card, write_card
 from zoo.report.figure import Alignment, align, draw
 from zoo.report.results import (
     add_result,
@@ -160,7 +160,7 @@ class TestCard:
     def test_a_card_shows_use_parts_results_and_their_origin(self):
         """Each figure with the command and data that made it."""
         record = {**ROW, "command": "zoo evaluate chan-tiny", "data_fingerprint": "ab12"}
-        card = model_card(tiny_config(), [record], load_as="chan-tiny", license="Apache-2.0")
+        card = model_card(tiny_config(), [record], About("chan-tiny", license="Apache-2.0"))
 
         assert card.startswith("---\nlibrary_name: itm-zoo\nlicense: apache-2.0\n")
         assert 'zoo.load("chan-tiny")' in card
@@ -171,7 +171,7 @@ class TestCard:
 
     def test_a_model_without_an_extractor_is_shown_with_features(self):
         """The example would not run with file names."""
-        assert "model.encode_images(features)" in model_card(tiny_config(), [], load_as="x")
+        assert "model.encode_images(features)" in model_card(tiny_config(), [], About("x"))
 
     def test_text_written_by_hand_is_kept(self, tmp_path):
         """However often the card is made again, and whatever it says."""

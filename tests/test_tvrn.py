@@ -12,6 +12,21 @@ from torch.testing import assert_close
 
 import zoo_tvrn.blocks
 import zoo_tvrn.evidence
+from literal import (
+    Weights,
+    att,
+    dense,
+    head_score,
+    head_shapes,
+    norm,
+    pooled,
+    recurrent,
+    saf,
+    shaped,
+    two_way,
+    unit,
+    units,
+)
 from zoo.batch import Regions
 from zoo.cards import shipped_registry
 from zoo.components import build
@@ -24,7 +39,7 @@ from zoo_tvrn.evidence import squared_differences
 from zoo_tvrn.losses import LogSumExpLoss
 from zoo_tvrn.records import RefinedImage, RefinedText
 from zoo_tvrn.refinement import overlap
-from zoo_tvrn.release import released_config, released_weights, score_as_released
+from zoo_tvrn.release import released_account, released_config, score_as_released
 
 FEATURES, DIM, WORD_DIM, SIMILARITY_DIM = 7, 6, 5, 4
 CAPTIONS = ["a dog runs", "two children play in cold water", "grass", "a red bicycle"]
@@ -40,97 +55,7 @@ def some_regions(*counts: int) -> Regions:
     return Regions(torch.randn(*mask.shape, FEATURES), mask, boxes)
 
 
-# ------------------------------------------ sections 3 and 4 of the specification, vector by vector
-
-
-def unit(x: Tensor) -> Tensor:
-    """A vector x as x / (||x|| + 1e-8)."""
-    return x / (x.norm() + 1e-8)
-
-
-def units(rows: Tensor) -> Tensor:
-    """Each row of unit length."""
-    return torch.stack([unit(row) for row in rows])
-
-
-def att(logits: Tensor) -> Tensor:
-    """The attention that is used everywhere: (queries, sources)."""
-    shaped = torch.where(logits > 0, logits, 0.1 * logits)
-    columns = [column / (column.square().sum().sqrt() + 1e-8) for column in shaped.T]
-    return torch.stack([(9 * row).softmax(0) for row in torch.stack(columns, dim=1)])
-
-
-def gru(inputs: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
-    """Every state of a GRU that begins at 0: gates reset, update, new."""
-    state, states = torch.zeros_like(w_hh[0]), []
-    for x in inputs:
-        (r, z, n), (hr, hz, hn) = (w_ih @ x + b_ih).chunk(3), (w_hh @ state + b_hh).chunk(3)
-        reset, update = torch.sigmoid(r + hr), torch.sigmoid(z + hz)
-        state = (1 - update) * torch.tanh(n + reset * hn) + update * state
-        states.append(state)
-    return torch.stack(states)
-
-
-def pooled(u: Tensor, local: Tensor, overall: Tensor, row: Tensor) -> Tensor:
-    """The whole, from the tokens' projections (tokens, dim) and their mean's (dim,)."""
-    shares = torch.stack([row @ (one * overall) for one in local]).softmax(0)
-    return unit(sum(share * one for share, one in zip(shares, u, strict=True)))
-
-
-def saf(nodes: Tensor, logits: Tensor) -> Tensor:
-    """Attention filtration."""
-    shares = torch.sigmoid(logits)
-    return unit((shares / (shares.abs().sum() + 1e-8)) @ nodes)
-
-
-class Weights(dict):
-    """Tensors by name; `w(name, x)` is the linear map of that name."""
-
-    def __call__(self, name: str, x: Tensor) -> Tensor:
-        """A linear layer's."""
-        return x @ self[f"{name}.weight"].T + self.get(f"{name}.bias", 0)
-
-    def gru(self, name: str, inputs: Tensor, suffix: str = "l0") -> Tensor:
-        """A GRU's states."""
-        parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return gru(inputs, *(self[f"{name}.{part}_{suffix}"] for part in parts))
-
-    def batch_norm(self, name: str, x: Tensor) -> Tensor:
-        """As in evaluation; the first axis is the channel."""
-        scale = self[f"{name}.weight"] / (self[f"{name}.running_var"] + 1e-5).sqrt()
-        return scale * (x - self[f"{name}.running_mean"]) + self[f"{name}.bias"]
-
-
 # ------------------------------------------------------------------------------------ released code
-
-
-def shaped(tensors: dict[str, tuple[int, ...]]) -> Weights:
-    """Random numbers of these shapes, so large that every formula counts; variances above 0."""
-    made = Weights({name: 0.6 * torch.randn(shape).double() for name, shape in tensors.items()})
-    for name in made:
-        if name.endswith(("running_var", "sim_graph_w.bias")):
-            made[name] = made[name].abs() + 0.5  # a ReLU that is 0 for all would hide the rest
-        if name.endswith("num_batches_tracked"):
-            made[name] = torch.tensor(7)
-    return made
-
-
-def dense(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a linear layer."""
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a batch norm."""
-    parts = ("weight", "bias", "running_mean", "running_var")
-    return {f"{name}.{part}": (channels,) for part in parts} | {f"{name}.num_batches_tracked": ()}
-
-
-def recurrent(name: str, inputs: int, suffix: str = "l0") -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a GRU in one direction."""
-    shapes = {"weight_ih": (3 * DIM, inputs), "weight_hh": (3 * DIM, DIM)}
-    shapes |= {"bias_ih": (3 * DIM,), "bias_hh": (3 * DIM,)}
-    return {f"{name}.{part}_{suffix}": shape for part, shape in shapes.items()}
 
 
 def checkpoint(head: str) -> tuple[Weights, Weights, Weights]:
@@ -144,19 +69,12 @@ def checkpoint(head: str) -> tuple[Weights, Weights, Weights]:
     between |= norm("v_global_w.embedding_global.1", DIM)
     for name in ("sim_tranloc_w", "sim_tranglo_w", "sim_trancon_w"):
         between |= dense(name, SIMILARITY_DIM, DIM)
-    between |= dense("sim_eval_w", 1, SIMILARITY_DIM)
     for name in ("fcq", "fck", "fcv"):
         between |= dense(f"scan_attention.{name}", DIM, DIM) | dense(name, DIM, DIM)
-    between |= recurrent("cap_rnn", DIM) | recurrent("img_rnn", DIM)
-    if head == "sgr":
-        for step, name in itertools.product(
-            range(3), ("graph_query_w", "graph_key_w", "sim_graph_w")
-        ):
-            between |= dense(f"SGR_module.{step}.{name}", SIMILARITY_DIM, SIMILARITY_DIM)
-    else:
-        between |= dense("SAF_module.attn_sim_w", 1, SIMILARITY_DIM) | norm("SAF_module.bn", 1)
+    between |= recurrent("cap_rnn", DIM, DIM) | recurrent("img_rnn", DIM, DIM)
+    between |= head_shapes(head, SIMILARITY_DIM)
     text = {"embed.weight": (len(VOCABULARY), WORD_DIM)}
-    text |= recurrent("cap_rnn", WORD_DIM) | recurrent("cap_rnn", WORD_DIM, "l0_reverse")
+    text |= two_way("cap_rnn", WORD_DIM, DIM)
     return shaped(dense("fc", DIM, FEATURES)), shaped(text), shaped(between)
 
 
@@ -184,9 +102,7 @@ def released_image(
 def released_words(text: Weights, caption: str) -> Tensor:
     """Words of one caption: (words, dim)."""
     x = text["embed.weight"][list(VOCABULARY.encode(caption))]
-    onward = text.gru("cap_rnn", x)
-    back = text.gru("cap_rnn", x.flip(0), "l0_reverse").flip(0)
-    return units((onward + back) / 2)
+    return units(text.both_ways("cap_rnn", x))
 
 
 def released_text(w: Weights, c: Tensor, con: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,14 +120,7 @@ def released_score(w: Weights, u: Tensor, g_v: Tensor, y: Tensor, g_t: Tensor) -
     c = units(att(y @ u.T) @ u)
     local = units(w("sim_tranloc_w", (c - y).square()))
     x = torch.cat([unit(w("sim_tranglo_w", (g_v - g_t).square()))[None], local])
-    if "SAF_module.bn.bias" in w:
-        logits = w.batch_norm("SAF_module.bn", w("SAF_module.attn_sim_w", x)[:, 0])
-        return torch.sigmoid(w("sim_eval_w", saf(x, logits)))[0]
-    for step in range(3):
-        q = w(f"SGR_module.{step}.graph_query_w", x)
-        k = w(f"SGR_module.{step}.graph_key_w", x)
-        x = w(f"SGR_module.{step}.sim_graph_w", (q @ k.T).softmax(dim=1) @ x).relu()
-    return torch.sigmoid(w("sim_eval_w", x[0]))[0]
+    return head_score(w, x)
 
 
 def intersection_over_union(one: list[float], other: list[float]) -> float:
@@ -251,11 +160,11 @@ def released_scores(
 
 def released_model(weights: tuple[Weights, Weights, Weights]) -> MatchingModel:
     """Our parts, loaded from the checkpoint; every name must find its place."""
-    config, states = released_config(*weights), released_weights(*weights)
-    parts = {kind: build(kind, config[kind], FILES).double() for kind in config}
-    for kind, part in parts.items():
-        part.load_state_dict(states[kind], strict=True)
-    return MatchingModel(**parts).eval()
+    config = released_config(*weights)
+    parts = {kind: build(kind, config[kind], FILES) for kind in config}
+    model = MatchingModel(**parts).double().eval()
+    model.load_state_dict(released_account(*weights).tensors, strict=True)
+    return model
 
 
 @pytest.mark.parametrize("head", ["sgr", "saf"])
@@ -303,10 +212,10 @@ def test_a_checkpoint_of_something_else_is_refused():
     """A name that no released checkpoint has is named."""
     image, text, between = checkpoint("sgr")
 
-    with pytest.raises(WeightsError, match=r"'fcz.weight' \(1 such names"):
-        released_weights(image, text, Weights(between | {"fcz.weight": torch.zeros(1)}))
-    with pytest.raises(WeightsError, match=r"'embed.weight'"):
-        released_weights(text, image, between)
+    with pytest.raises(WeightsError, match=r"holds similarity fcz.weight, which has no place"):
+        released_account(image, text, Weights(between | {"fcz.weight": torch.zeros(1)}))
+    with pytest.raises(WeightsError, match=r"holds image encoder embed.weight, .* lacks"):
+        released_account(text, image, between)
 
 
 def test_release_mode_breaks_the_contract_and_the_default_keeps_it():
@@ -725,7 +634,9 @@ def test_a_satisfied_block_costs_the_logarithm_of_its_size():
 
 RECIPES = [
     f"tvrn-{name}{variant}"
-    for name, variant in itertools.product(("coco", "f30k"), ("", ".bigru_butd_saf", ".bert_butd"))
+    for name, variant in itertools.product(
+        ("coco", "f30k"), (".bigru_butd_sgr", ".bigru_butd_saf", ".bert_butd")
+    )
 ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from . import strict_yaml
-from .errors import RegistryError, UnknownModelError
+from .errors import InputError, RegistryError, UnknownModelError
+from .joining import joined_parts
 from .schema import (
     WEIGHTS_TAGS,
     BundledWeights,
@@ -34,6 +35,11 @@ from .schema import (
 
 INSTALLED = "bundled"
 """The folder of an installed package that holds the models which come with it."""
+OWN = "own"
+"""The status of a model to which the user gave its name."""
+STATUSES = ("planned", "unpublished", OWN, "bundled", "published")
+"""From the least ready one on; a model of several members has the least of theirs."""
+USABLE = STATUSES[2:]
 
 
 class TakenNameError(RegistryError):
@@ -67,7 +73,11 @@ class Card:
     """Text files that a new model needs and the package has not: name, and where it comes from."""
     weights: PublishedWeights | None
     folder: Path | None
-    """Where a bundled model lies; a package without it has no such folder."""
+    """Where a bundled model, or one of the user's own, lies; it may be absent."""
+    members: tuple[str, ...] = ()
+    """Names of the models that this one is made of, whose scores are averaged."""
+    origin: str | None = None
+    """Where one of the user's own comes from."""
 
     @property
     def label(self) -> str:
@@ -85,7 +95,10 @@ class Card:
     @property
     def is_here(self) -> bool:
         """Whether the folder of a bundled model is there: some lie in a checkout only."""
-        return self.folder is not None and self.folder.is_dir()
+        try:
+            return self.folder is not None and self.folder.is_dir()
+        except OSError:  # somebody else's, or a disk that is away
+            return False
 
     @property
     def status_here(self) -> str:
@@ -96,11 +109,20 @@ class Card:
     @property
     def how_to_get(self) -> str:
         """One or two sentences that say how to come by the weights."""
+        if self.status in USABLE and self.members:
+            return f"The mean of {' and '.join(self.members)}: zoo.load({self.name!r})."
+        if self.status == OWN:
+            return self._how_to_get_own()
         if self.folder is not None:
             return self._how_to_get_bundled(self.folder)
         if self.weights is not None:
             return f"Its weights are on the Hub at {self.weights.repo}: zoo.load({self.name!r})."
         ways = [f"train it (zoo train {self.recipe} --data PATH)"] if self.recipe else []
+        if self.members:
+            ways = [
+                f"train {' and '.join(self.members)} (zoo info NAME says how) and give each its "
+                "name (zoo register FOLDER --name NAME)"
+            ]
         if self.parts is not None:
             ways += [
                 "give weights of your own with the vocabulary beside them "
@@ -121,6 +143,15 @@ class Card:
             f'zoo.load("local-dir:CLONE/{folder.parent.name}/{folder.name}"){train}.'
         )
 
+    def _how_to_get_own(self) -> str:
+        if self.is_here:
+            return f"Your own, {self.origin}, in {self.folder}: zoo.load({self.name!r})."
+        return (
+            f"Your own, {self.origin}, and its folder {self.folder} is gone. Put it back, name "
+            f"it where it is now (zoo register FOLDER --name {self.name}), or give the name up: "
+            f"zoo unregister {self.name}."
+        )
+
     @property
     def random_start(self) -> str:
         """The call that builds the model anew, and what it needs that is not there."""
@@ -139,17 +170,21 @@ class Registry:
     models: Mapping[str, Model] = field(default_factory=dict[str, Model])
     homes: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """The folder of the file that describes each model; bundled weights lie under it."""
+    own: Mapping[str, Card] = field(default_factory=dict[str, Card])
+    """The user's own models, which stand in for those of the same name."""
 
     def cards(self) -> Iterator[Card]:
         """A card for each variant of each model, sorted by name, the default variant first."""
-        for name, model in sorted(self.models.items()):
-            others = sorted(variant for variant in model.variants if variant != model.default)
-            for variant in (model.default, *others):
-                yield self._card(name, model, variant)
+        return map(self.find, self.names())
 
     def names(self) -> list[str]:
         """The name of each card, sorted."""
-        return sorted(card.name for card in self.cards())
+        shared = {
+            name if variant == model.default else f"{name}.{variant}"
+            for name, model in self.models.items()
+            for variant in model.variants
+        }
+        return sorted(shared | self.own.keys())
 
     def find(self, name: str) -> Card:
         """The card of that name.
@@ -159,9 +194,12 @@ class Registry:
         >>> shipped_registry().find("chan-coco").variant
         'bigru_butd'
         """
+        if name in self.own:
+            return self.own[name]
         model, _, variant = name.partition(".")
         if model in self.models and (not variant or variant in self.models[model].variants):
-            return self._card(model, self.models[model], variant or self.models[model].default)
+            card = self._card(model, self.models[model], variant or self.models[model].default)
+            return self.own.get(card.name, card)
         raise UnknownModelError(f"No model is called {name!r}. {self._suggestion(name)}")
 
     def _suggestion(self, name: str) -> str:
@@ -171,6 +209,7 @@ class Registry:
     def _card(self, name: str, model: Model, variant_name: str) -> Card:
         variant = model.variants[variant_name]
         method = self.methods[model.method]
+        members = tuple(self.find(member) for member in variant.members or ())
         return Card(
             name=name if variant_name == model.default else f"{name}.{variant_name}",
             method=model.method,
@@ -183,16 +222,26 @@ class Registry:
             plugin=method.plugin,
             dataset=model.dataset,
             variant=variant_name,
-            status=variant.status,
+            status=variant.status or min((one.status for one in members), key=STATUSES.index),
             license=variant.license,
             features=variant.features,
             recipe=variant.recipe,
             results=variant.results,
-            parts=variant.parts,
-            files=variant.files,
+            parts=variant.parts or _joined(members),
+            files={**variant.files, **{k: v for one in members for k, v in one.files.items()}},
             weights=variant.weights if isinstance(variant.weights, PublishedWeights) else None,
             folder=_bundled_folder(variant, self.homes[name]),
+            members=tuple(one.name for one in members),
         )
+
+
+def _joined(members: Sequence[Card]) -> Parts | None:
+    """The parts of a model that is made of these, where the registry says those of each."""
+    configs = [one.config for one in members]
+    if not configs or None in configs:
+        return None
+    parts = joined_parts([config for config in configs if config is not None])
+    return Parts.model_validate({name: parts[name] for name in parts if name != "features"})
 
 
 def _bundled_folder(variant: Variant, home: Path) -> Path | None:
@@ -222,11 +271,13 @@ def read_registry(path: Path, onto: Registry | None = None) -> Registry:
     added = _validate(document)
     _check_names(added, onto, document)
     homes = dict.fromkeys(added.models, path.parent)
-    return Registry(
+    registry = Registry(
         {**onto.methods, **added.methods},
         {**onto.models, **added.models},
         {**onto.homes, **homes},
     )
+    _check_members(added, registry, document)
+    return registry
 
 
 @cache
@@ -269,3 +320,28 @@ def _check_names(added: RegistryFile, onto: Registry, document: strict_yaml.Docu
             raise RegistryError(
                 f"{place}: no method is called {model.method!r}. Describe it under methods."
             )
+
+
+def _check_members(added: RegistryFile, registry: Registry, document: strict_yaml.Document) -> None:
+    """Members are models of one kind of features, and not made of members themselves."""
+    for name, model in added.models.items():
+        for key, variant in model.variants.items():
+            place = document.place(("models", name, "variants", key, "members"))
+            try:
+                for member in variant.members or ():
+                    _check_member(member, variant, registry)
+                _joined([registry.find(member) for member in variant.members or ()])
+            except (InputError, UnknownModelError, ValueError) as error:
+                raise RegistryError(f"{place}: {error}") from None
+
+
+def _check_member(name: str, variant: Variant, registry: Registry) -> None:
+    model, _, key = name.partition(".")
+    found = registry.models.get(model)
+    member = found.variants.get(key or found.default) if found else None
+    if member is None:
+        registry.find(name)
+    elif member.members is not None:
+        raise ValueError(f"{name} is made of members itself. Name those in its place.")
+    elif member.features != variant.features:
+        raise ValueError(f"{name} reads other features. Correct the features of one of them.")

@@ -16,9 +16,12 @@ from .spelling import nearest
 KINDS = ("image_encoder", "text_encoder", "aligner", "loss", "extractor", "importer")
 
 CORE = {
+    ("image_encoder", "members"): "zoo.members:MemberImages",
     ("image_encoder", "regions"): "zoo.encoders.regions:RegionEncoder",
     ("text_encoder", "bigru"): "zoo.encoders.bigru:BiGRU",
     ("text_encoder", "bert"): "zoo.encoders.bert:BERT",
+    ("text_encoder", "members"): "zoo.members:MemberTexts",
+    ("aligner", "mean"): "zoo.members:MeanScore",
     ("loss", "triplet"): "zoo.losses:TripletLoss",
     ("loss", "contrastive"): "zoo.losses:ContrastiveLoss",
     ("loss", "mixed"): "zoo.losses:MixedLoss",

@@ -38,6 +38,21 @@ class Scoring(_Strict):
     text_block: int = Field(default=512, ge=1)
 
 
+class Source(_Strict):
+    """The checkpoint of another program that a model was imported from: its name, and its bytes."""
+
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=1)
+
+
+class Member(_Strict):
+    """A model that was joined with others into one: its name, and the bytes of its weights."""
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class ModelConfig(_Strict):
     """The content of config.json. Components are `{"type": name, **arguments}`."""
 
@@ -52,10 +67,13 @@ class ModelConfig(_Strict):
     features: Features
     scoring: Scoring = Scoring()
     zoo_version: str | None = None
+    source: Source | None = None
+    members: tuple[Member, ...] = ()
 
     def to_json(self) -> str:
         """As indented JSON text that ends in a line break."""
-        return json.dumps(self.model_dump(), indent=2) + "\n"
+        absent = {part for part in ("source", "members") if not getattr(self, part)}
+        return json.dumps(self.model_dump(exclude=absent), indent=2) + "\n"
 
 
 def read_config(text: str, where: str) -> ModelConfig:

@@ -6,14 +6,15 @@ session is used for that. Nothing here judges what came: `zoo.snapshots` does.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from .bars import Advance
@@ -30,6 +31,7 @@ T = TypeVar("T")
 SILENCE = 30.0  # seconds without a byte, after which the Hub is given up
 STALL = 10.0  # seconds without a byte, after which a download is asked for once more
 WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
+NO_XET = re.compile(r"404 .*xet-write-token")  # how the client tells that a Hub has no Xet store
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -53,6 +55,11 @@ def is_offline(offline: bool | None = None) -> bool:
     if offline is not None:
         return offline
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def page(repo: str) -> str:
+    """Where people see a repository. A user and password in the Hub's address are left out."""
+    return f"{_shown()}/{repo}"
 
 
 def look_up(repo: str, revision: str = "main") -> Snapshot:
@@ -104,6 +111,12 @@ def make_repository(repo: str, *, private: bool) -> None:
         _client().create_repo(repo, private=private, exist_ok=True)
 
 
+def is_private(repo: str) -> bool:
+    """Whether only some can see a repository. Raises `HubError`."""
+    asked = _asked(repo, "the description")
+    return bool(_patiently(asked, lambda wait: _client().model_info(repo, timeout=wait)).private)
+
+
 def commit(
     repo: str, files: Mapping[str, bytes | Path], message: str, *, parent: str | None = None
 ) -> str:
@@ -111,16 +124,16 @@ def commit(
 
     Raises `HubError`, with status 412 when `parent` is no longer the newest commit.
     """
-    from huggingface_hub import CommitOperationAdd
-
     asked = _asked(repo, "a new commit")
-    added = [
-        CommitOperationAdd(name, str(data) if isinstance(data, Path) else data)
-        for name, data in files.items()
-    ]
-    with _told(asked), _upload_told(asked):
-        made = _client().create_commit(repo, added, commit_message=message, parent_commit=parent)
-    return str(made.oid)
+    with _told(asked), _upload_told(asked), ExitStack() as opened:
+        try:
+            return _send(repo, files, message, parent)
+        except ConnectionError as error:
+            if not NO_XET.search(str(error)):
+                raise
+        # What is open already, the client sends by the older way (LFS).
+        streams = {name: opened.enter_context(_open(data)) for name, data in files.items()}
+        return _send(repo, streams, message, parent)
 
 
 def tag(repo: str, commit: str, name: str) -> None:
@@ -135,6 +148,18 @@ def _client() -> HfApi:
     return HfApi(
         endpoint(), token=_token() or False, library_name="itm-zoo", library_version=__version__
     )
+
+
+def _send(repo: str, files: Mapping[str, Any], message: str, parent: str | None) -> str:
+    from huggingface_hub import CommitOperationAdd
+
+    added = [CommitOperationAdd(name, data) for name, data in files.items()]
+    made = _client().create_commit(repo, added, commit_message=message, parent_commit=parent)
+    return str(made.oid)
+
+
+def _open(data: bytes | Path) -> BinaryIO:
+    return io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
 
 
 def _headers() -> dict[str, str]:
@@ -156,9 +181,12 @@ def _token() -> str | None:
 
 
 def _asked(repo: str, what: str) -> Asked:
+    return Asked(repo, _shown(), _token() is not None, what)
+
+
+def _shown() -> str:
     address = urlsplit(endpoint())
-    host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
-    return Asked(repo, host, _token() is not None, what)
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
 
 
 def _tree(asked: Asked, commit: str, seconds: float) -> list[dict[str, Any]]:
@@ -228,12 +256,12 @@ def _upload_told(asked: Asked) -> Iterator[None]:
     except HTTPError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error.__cause__, HTTPError):
+        if isinstance(error.__cause__, HTTPError) and not isinstance(error, ValueError):
             raise error.__cause__ from error
-        reason = re.sub(r"\?\S*", "", str(error))  # what follows signs an address
+        reason = re.sub(r"\?\S*", "", str(error)).replace("\n", " ")  # what follows ? signs
         raise HubError(
             f"The upload to {asked.repo} failed, and nothing was committed ({reason}). Try again; "
-            "where the Hub has no Xet store, set HF_HUB_DISABLE_XET=1 before."
+            "where its Xet store does not answer, set HF_HUB_DISABLE_XET=1 before."
         ) from error
 
 

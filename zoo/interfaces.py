@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch, Photos, Regions
+from .safe_tensors import read_tensors
 
 PreparedT = TypeVar("PreparedT", bound=Batch)
 EncodedT = TypeVar("EncodedT", bound=Batch, covariant=True)
@@ -90,9 +91,7 @@ class Component(nn.Module, ABC):
 
         That form is a safetensors file with this component's own names, unless it says otherwise.
         """
-        from safetensors.torch import load_file
-
-        self.load_state_dict(load_file(path), strict=True)
+        self.load_state_dict(read_tensors(path), strict=True)
 
 
 class Encoder(Component, Generic[PreparedT, EncodedT], ABC):

@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cards import Card
+from .cards import USABLE, Card
 from .errors import WeightsError
+from .own_names import registry
 from .plugins import discover
 from .pulling import HUB, LOCAL, pull, registered
 
@@ -42,12 +43,13 @@ def load(
 
     >>> model = zoo.load("chan-f8k")                                    # doctest: +SKIP
     """
-    from .saving import WEIGHTS
+    from .model_folders import WEIGHTS
     from .weights import load_folder
 
     if weights is not None and not str(name).startswith((LOCAL, HUB)):
         card = registered(name)
-        if card.folder is None and card.weights is None:
+        usable = card.members and card.status in USABLE
+        if card.folder is None and card.weights is None and not usable:
             return _from_card(card, weights, files, device)
     folder = pull(name, offline=offline, without=None if weights is None else WEIGHTS)
     return load_folder(folder, weights=weights, files=files, device=device)
@@ -61,13 +63,14 @@ def info(name: str) -> Card:
     >>> info("chan-coco").variant
     'bigru_butd'
     """
-    return discover().registry.find(name)
+    return registry().find(name)
 
 
 def list_models(pattern: str | Sequence[str] = "*", *, status: str | None = None) -> list[str]:
     """Names of the registered models that match a shell pattern, or any of several, sorted.
 
-    `status` keeps only models of that status: planned, unpublished, bundled or published.
+    `status` keeps only models of that status: planned, unpublished, bundled, published, or own
+    for those that the user named.
 
     >>> list_models("chan-f3*")
     ['chan-f30k', 'chan-f30k.bert_butd']
@@ -75,7 +78,7 @@ def list_models(pattern: str | Sequence[str] = "*", *, status: str | None = None
     patterns = [pattern] if isinstance(pattern, str) else pattern
     return sorted(
         card.name
-        for card in discover().registry.cards()
+        for card in registry().cards()
         if any(fnmatchcase(card.name, one) for one in patterns) and status in (None, card.status)
     )
 

@@ -48,6 +48,19 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0).sum(dim=-1) / mask.sum(dim=-1)
 
 
+def weighted_mean(values: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
+    """Mean of fragments, weighted by the softmax of the logits that the mask keeps: (..., dim).
+
+    values: (..., fragments, dim); logits and mask: (..., fragments), broadcast
+
+    >>> values = torch.tensor([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]])
+    >>> weighted_mean(values, torch.zeros(3), torch.tensor([True, True, False]))
+    tensor([2., 3.])
+    """
+    shares = logits.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    return (shares[..., None, :] @ values).squeeze(-2)
+
+
 def in_full(values: Tensor) -> Tensor:
     """In float32, or in float64 where they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -21,6 +21,7 @@ import pluggy
 from . import hooks
 from .cards import Registry, TakenNameError, read_registry, shipped_registry
 from .component_table import ComponentTable, Entry, core_table
+from .config import Provider
 from .entry_points import Candidate, candidates
 from .errors import PluginError, RegistryError
 
@@ -53,6 +54,14 @@ class PluginRecord:
     components: tuple[tuple[str, str], ...] = ()
     cards: tuple[Path, ...] = ()
     error: BaseException | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def provider(self) -> Provider:
+        """The plugin as config.json names it."""
+        api = ".".join(map(str, hooks.API_VERSION))
+        return Provider(
+            name=self.name, distribution=self.distribution, version=self.version, api=api
+        )
 
 
 @dataclass(frozen=True)

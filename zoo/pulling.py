@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bars import Advance, transfer_bars
-from .cards import Card
+from .cards import USABLE, Card
 from .errors import InputError, WeightsError
 from .files import Pin
-from .plugins import discover
+from .joined_folders import joined
+from .model_folders import CONFIG, no_model
+from .own_names import registry
 
 if TYPE_CHECKING:
     from .hub import Snapshot
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
-CONFIG = "config.json"
 ON_HUB = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[^\s@]+))?", re.ASCII)
 
 
@@ -38,13 +39,16 @@ def pull(
     and `without` names a file that is not needed. `advance` is told of progress in place of a bar.
 
     Raises `UnknownModelError` for an unknown name, `InputError` for what is no name, and
-    `WeightsError` when there is nothing to fetch or it cannot be had.
+    `WeightsError` when there is nothing to fetch, or no folder, or it cannot be had.
 
     >>> zoo.pull("chan-f8k")                                            # doctest: +SKIP
     PosixPath('weights/chan-f8k')
     """
     if str(name).startswith(LOCAL):
-        return Path(str(name).removeprefix(LOCAL))
+        folder = Path(str(name).removeprefix(LOCAL))
+        if not folder.is_dir():
+            raise no_model(folder)
+        return folder
     from . import snapshots
     from .hub import Snapshot
 
@@ -52,6 +56,11 @@ def pull(
         found = _on_hub(name, offline)
     else:
         card = registered(name)
+        if card.members and card.status in USABLE:
+            folders = [
+                pull(one, offline=offline, verify=verify, advance=advance) for one in card.members
+            ]
+            return joined(folders, card.name, verify=verify)
         if card.weights is None:
             return _bundled(card)
         pinned = {file: Pin(pin.size, pin.sha256) for file, pin in card.weights.files.items()}
@@ -74,7 +83,7 @@ def registered(name: str) -> Card:
             f"{name!r} is neither a registry name nor does it begin with a known prefix. "
             f"Write {LOCAL}PATH for a folder, or {HUB}ORG/REPO for the Hub."
         )
-    return discover().registry.find(name)
+    return registry().find(name)
 
 
 def _bundled(card: Card) -> Path:
@@ -83,8 +92,8 @@ def _bundled(card: Card) -> Path:
         raise WeightsError(f"{card.name} is {card.status_here}. {card.how_to_get}")
     if not (folder / CONFIG).is_file():
         raise WeightsError(
-            f"The bundled weights of {card.name} are missing from {folder}. "
-            "Reinstall the package, or take the folder from its source."
+            f"The {card.status} weights of {card.name} are missing from {folder}. "
+            "Take the folder again from where it came from."
         )
     return folder
 

@@ -35,6 +35,7 @@ PluginName = Annotated[str, _text(r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*")]
 DatasetName = Annotated[str, _text(r"[a-z0-9]+")]
 ModelName = Annotated[str, _text(r"[a-z0-9]+(?:-[a-z0-9]+)+")]
 VariantName = Annotated[str, _text(r"[a-z0-9_+]+(?:\.[a-z0-9_+]+)*")]
+CardName = Annotated[str, _text(r"[a-z0-9]+(?:-[a-z0-9]+)+(?:\.[a-z0-9_+]+)*")]
 RecipeName = Annotated[str, _text(r"[a-z0-9]+(?:[-.][a-z0-9_+]+)*")]
 Line = Annotated[str, StringConstraints(pattern=r"^\S[^\r\n]*$", max_length=500)]
 Address = Annotated[str, _text(r"https?://[^\s<>\"]+")]
@@ -135,7 +136,7 @@ class MeasuredResult(Result):
     """A row that our own code measured, with what it takes to measure it again."""
 
     command: Line
-    seed: int
+    seed: int | None
     data_fingerprint: Sha256
     date: Annotated[str, _text(r"\d{4}-\d\d-\d\d")]
     code_version: Line | None = None
@@ -202,26 +203,39 @@ class Variant(_Entry):
     parts: what to build when there is no model folder whose config.json says it
     files: text files that a new model needs and the package has not, and where each comes from
     recipe: the name of the training recipe, as `zoo train` takes it
+    members: names of the models that it is made of, whose scores are averaged; it has no status,
+             parts, recipe and weights of its own then
     """
 
-    status: Status
+    status: Status | None = None
     license: Line | None = None
     features: Features
     parts: Parts | None = None
     files: dict[FileName, Line] = {}
     recipe: RecipeName | None = None
+    members: Annotated[tuple[CardName, ...], Field(min_length=2)] | None = None
     weights: Weights | None = None
     results: Results = Results()
 
     @model_validator(mode="after")
     def _status_holds(self) -> Self:
+        if self.members is not None:
+            own = [key for key in ("status", *_OF_ONE) if getattr(self, key)]
+            if own:
+                raise ValueError(f"a variant with members has no {' or '.join(own)} of its own")
+            return self
         problem = _status_problem(self)
         if problem:
             raise ValueError(f"status {self.status!r} {problem}")
         return self
 
 
+_OF_ONE = ("parts", "files", "recipe", "weights")
+
+
 def _status_problem(variant: Variant) -> str | None:
+    if variant.status is None:
+        return "is wanted where there are no members"
     wanted: type = _WEIGHTS_OF.get(variant.status, type(None))
     if not isinstance(variant.weights, wanted):
         return f"needs weights that are {_SAID[wanted]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ MAKE_SPACE = (
     "Free some space (`zoo cache ls` shows what the zoo holds), or set ZOO_HOME to a folder on "
     "another disk."
 )
-_IN_THIS_PROCESS = threading.Lock()  # a file lock keeps out other processes, not other threads
 
 
 def folder_of(repo: str, commit: str) -> Path:
@@ -36,6 +34,11 @@ def root() -> Path:
     return home() / "hub"
 
 
+def joined_root() -> Path:
+    """Where the models lie that were made of others, each in a folder of its name."""
+    return home() / "joined"
+
+
 def part_of(folder: Path, name: str) -> Path:
     """Where a file of a snapshot lies until it is whole."""
     return folder / f".{name}{PART}"
@@ -50,7 +53,7 @@ def unfinished(folder: Path) -> list[Path]:
 def alone(folder: Path) -> Iterator[None]:
     """One thread of one process changes a snapshot, while the others wait."""
     lock = folder.with_name(f".{folder.name}.lock")
-    with writing(folder), _IN_THIS_PROCESS, held(lock, wait=True):
+    with writing(folder), held(lock, wait=True):
         folder.mkdir(exist_ok=True)  # whoever held the lock may have removed it
         yield
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from .checked import faults, pins
 from .files import Pin
 from .hub import COMMIT
-from .snapshot_folders import alone, root, unfinished
+from .snapshot_folders import alone, joined_root, root, unfinished
 from .transfer import size_of
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A snapshot on this disk: whole files and their bytes, and those of unfinished downloads."""
+    """A snapshot on this disk, or a model that was made of others (repo: joined/NAME).
+
+    It has whole files and their bytes, and those of unfinished downloads.
+    """
 
     repo: str
     commit: str
@@ -41,9 +44,10 @@ class Stored:
 
 
 def stored() -> list[Stored]:
-    """All snapshots on this disk, sorted by repository and commit."""
+    """All snapshots on this disk, sorted by repository and commit; then what was made of them."""
     folders = [path for path in root().glob("*/*/*") if COMMIT.fullmatch(path.name)]
-    return [_stored(path) for path in sorted(folders) if path.is_dir()]
+    made = joined_root().glob("*/[!.]*")
+    return [_stored(path) for path in (*sorted(folders), *sorted(made)) if path.is_dir()]
 
 
 def remove(one: Stored) -> int:

@@ -12,14 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .config import ModelConfig, read_config
 from .device import usable_device
 from .errors import WeightsError
+from .fitting import likely_why, misfits, shortened
 from .model import MatchingModel, build_model
+from .model_folders import WEIGHTS, read_folder_config, read_text, unchanged
 from .plugins import discover
-from .saving import CONFIG, WEIGHTS
-
-LARGEST_TEXT = 64 << 20  # bytes; a vocabulary takes a few hundred kB
+from .safe_tensors import DTYPES, Place, opened
 
 
 class FolderFiles(Mapping[str, str]):
@@ -48,22 +47,6 @@ class FolderFiles(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file of at most 64 MiB; raises `WeightsError`."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_TEXT:
-            raise WeightsError(
-                f"{path} has {size:,} bytes, and at most {LARGEST_TEXT:,} are read. "
-                "It is not the file that it is named after: take it again from its source."
-            )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error}). Check the path, or take the file again."
-        ) from error
-
-
 def load_folder(
     folder: str | Path,
     *,
@@ -77,66 +60,68 @@ def load_folder(
     take the place of the folder's own.
 
     Raises `WeightsError` when a file is absent or damaged, or when any parameter or buffer is
-    missing, left over, of another shape or not finite (one error names them all), and `InputError`
-    for a device that is not there.
+    missing, left over, of another shape or not finite (one error names them all), or when the
+    folder is written to meanwhile, and `InputError` for a device that is not there.
     """
     folder, device = Path(folder), usable_device(device)
-    config = read_folder_config(folder)
-    if config.plugin is not None:
-        discover().require(config.plugin.name)
-    model = build_model(config, FolderFiles(Path(files or folder)))
-    if weights != "random":
-        load_weights(model, Path(weights or folder / WEIGHTS))
+    with unchanged(folder):
+        config = read_folder_config(folder)
+        if config.plugin is not None:
+            discover().require(config.plugin.name)
+        model = build_model(config, FolderFiles(Path(files or folder)))
+        if weights != "random":
+            load_weights(model, Path(weights or folder / WEIGHTS))
     return model.to(device).eval()
 
 
-def read_folder_config(folder: Path) -> ModelConfig:
-    """The configuration in a model folder; raises `WeightsError` when it is no such folder."""
-    if not (folder / CONFIG).is_file():
-        what = "has no config.json" if folder.is_dir() else "is not a folder"
-        raise WeightsError(
-            f"{folder} {what}. A model folder holds config.json and model.safetensors: "
-            "give the folder that was passed to `model.save`, or that `zoo train` printed."
-        )
-    return read_config(read_text(folder / CONFIG), str(folder / CONFIG))
-
-
 def load_weights(model: MatchingModel, path: Path) -> None:
-    """Fill every parameter and buffer of the model from a safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """Fill every parameter and buffer of the model from a safetensors file, and no pickle.
 
-    if not path.is_file():
-        raise WeightsError(
-            f"{path} is not a file. Give the path of a .safetensors file that holds this model's "
-            "weights."
-        )
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}). "
-            "It was cut short or is of another kind: take it again from its source."
-        ) from error
-    _check(model.state_dict(), tensors, path)
+    Raises `WeightsError`: of all that does not fit, or else of all values that cannot be.
+    """
+    state = model.state_dict()
+    with opened(path) as file:
+        wanted = {name: _kind(tensor) for name, tensor in state.items()}
+        faults = misfits(wanted, file.places)
+        if faults:
+            why = likely_why(wanted, file.places, model.config)
+            raise _misfit(path, faults, f"{why} " if why else "")
+        tensors = {name: file.tensor(name).to(state[name].dtype) for name in file.places}
+    faults = _bad_values(tensors) + _torn_ties(model, tensors)
+    if faults:
+        raise _misfit(path, faults)
     model.load_state_dict(tensors, strict=True)
 
 
-def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    faults = [f"{name} is missing" for name in wanted if name not in found]
-    faults += [f"{name} is not part of the model" for name in found if name not in wanted]
-    for name in wanted.keys() & found.keys():
-        want, have = wanted[name], found[name]
-        if want.shape != have.shape:
-            faults.append(f"{name} is {tuple(have.shape)}, wanted {tuple(want.shape)}")
-        elif want.is_floating_point() != have.is_floating_point():
-            faults.append(f"{name} holds {have.dtype}, wanted {want.dtype}")
-        elif have.is_floating_point() and not have.isfinite().all():
-            faults.append(f"{name} holds values that are not finite")
-    if faults:
-        shown = "; ".join(sorted(faults)[:12])
-        more = f"; and {len(faults) - 12} more" if len(faults) > 12 else ""
-        raise WeightsError(
-            f"{path} does not fit the model's configuration: {shown}{more}. "
-            "Use the config.json and the text files that were saved together with these weights."
-        )
+def _kind(tensor: Tensor) -> Place:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return Place(_CODES.get(dtype, dtype), tuple(tensor.shape), 0, 0)
+
+
+_CODES = {dtype: code for code, (dtype, _) in DTYPES.items()}
+
+
+def _bad_values(tensors: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f"{name} holds values that are not finite"
+        for name, tensor in sorted(tensors.items())
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
+
+
+def _torn_ties(model: MatchingModel, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of one parameter of the model under which the file has different values."""
+    names: dict[int, str] = {}
+    torn = []
+    for name, parameter in model.state_dict(keep_vars=True).items():
+        first = names.setdefault(id(parameter), name)
+        if not torch.equal(tensors[name], tensors[first]):
+            torn.append(f"{first} and {name} are one tensor of the model, and differ in the file")
+    return torn
+
+
+def _misfit(path: Path, faults: list[str], why: str = "") -> WeightsError:
+    return WeightsError(
+        f"{path} does not fit the model's configuration: {shortened(faults)}. {why}"
+        "Use the config.json and the text files that were saved together with these weights."
+    )

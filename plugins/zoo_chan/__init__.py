@@ -11,6 +11,7 @@ ZOO_API_VERSION = (1, 0)
 def zoo_components(register: Register) -> None:
     register("image_encoder", "chan_regions", "zoo_chan.model:RegionEncoder")
     register("aligner", "hard_alignment", "zoo_chan.model:HardAligner")
+    register("importer", "chan", "zoo_chan.importer:ChanImporter")
 
 
 @hookimpl

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from zoo.batch import Fragments
-from zoo.ops import l2_normalize, masked_mean
+from zoo.ops import l2_normalize, masked_mean, weighted_mean
 
 
 class Pooling(nn.Module):
@@ -28,7 +27,7 @@ class Pooling(nn.Module):
         mean = masked_mean(parts.embeddings.mT, parts.mask[:, None])  # (items, d)
         local = self.dropout(self.local(parts.embeddings).tanh())
         logits = self.weigh(local * self.dropout(self.mean(mean).tanh())[:, None])
-        return l2_normalize(_weighted(parts.embeddings, logits, parts.mask))
+        return l2_normalize(weighted_mean(parts.embeddings, logits.squeeze(-1), parts.mask))
 
 
 class Fusion(nn.Module):
@@ -56,10 +55,5 @@ class Fusion(nn.Module):
         x, g = parts.embeddings, whole[:, None]
         logits = self.weigh((self.local(x) + self.whole(g)).tanh())
         gate = (self.gate_local(x) + self.gate_whole(g)).sigmoid()
-        return _weighted(l2_normalize(gate * x + (1 - gate) * g), logits, parts.mask)
-
-
-def _weighted(embeddings: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
-    """Fragments weighted by the softmax of their logits (items, fragments, 1): (items, dim)."""
-    weights = logits.masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)
-    return (weights.mT @ embeddings).squeeze(1)
+        fused = l2_normalize(gate * x + (1 - gate) * g)
+        return weighted_mean(fused, logits.squeeze(-1), parts.mask)

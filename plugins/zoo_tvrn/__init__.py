@@ -13,6 +13,7 @@ def zoo_components(register: Register) -> None:
     register("text_encoder", "tvrn_words", "zoo_tvrn.model:WordEncoder")
     register("aligner", "refined_alignment", "zoo_tvrn.model:RefinedAligner")
     register("loss", "log_sum_exp", "zoo_tvrn.losses:LogSumExpLoss")
+    register("importer", "tvrn", "zoo_tvrn.importer:TvrnImporter")
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from zoo.batch import Fragments
 from zoo.encoders.regions import unit_fragments
 from zoo.kernels.soft_alignment import Attention, attention_weights
-from zoo.ops import in_full, l2_normalize
+from zoo.ops import in_full, l2_normalize, weighted_mean
 
 SHARPNESS, LEAK = 9, 0.1
 ATTENTION = Attention(SHARPNESS, LEAK, normalize=True)
@@ -181,6 +181,5 @@ class Pooling(nn.Module):
         real = mask[..., None]
         mean = x.masked_fill(~real, 0).sum(dim=-2) / real.sum(dim=-2)
         sought = self.overall(mean) * self.weight.weight[0]
-        logits = (local @ sought[..., None]).masked_fill(~real, -torch.inf)
-        share = logits.softmax(dim=-2)
-        return l2_normalize((share.mT @ x).squeeze(-2))
+        logits = (local @ sought[..., None]).squeeze(-1)
+        return l2_normalize(weighted_mean(x, logits, mask))

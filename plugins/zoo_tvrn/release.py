@@ -9,7 +9,8 @@ it, so some released tensors become several of ours. In evaluation that makes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from zoo.batch import Regions
 from zoo.errors import InputError, WeightsError
+from zoo.importers import Account, shape_of
 
 from .model import RefinedAligner, RegionEncoder, WordEncoder
 
 State = Mapping[str, Tensor]
-Names = Iterable[tuple[str, str]]
 
 IMAGE = (("project", "fc"),)
 TEXT = (("reader.embed", "embed"), ("reader.rnn", "cap_rnn"))
@@ -63,19 +64,25 @@ STEP = (
     ("key.weight", "graph_key_w.weight"),
     ("change", "sim_graph_w"),
 )
-WITHOUT_EFFECT = (
-    "scan_attention.fcv",
-    "fcv",
-    "sim_trancon_w",
-    "v_global_w.embedding_common.0.bias",
-    "t_global_w.embedding_common.0.bias",
-)
-"""Never used, or the same for everything that a softmax weighs; so is each SGR key's bias."""
+FILTRATION = (("head.weight", "SAF_module.attn_sim_w"),)
+WEIGHT = "SAF_module.attn_sim_w.weight"
+FOLDED = ("attn_sim_w.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+NEVER_USED = "a layer that the released program never uses"
+SAME_FOR_ALL = "a bias that is the same for everything that a softmax weighs"
+WITHOUT_EFFECT = {
+    "scan_attention.fcv": NEVER_USED,
+    "fcv": NEVER_USED,
+    "sim_trancon_w": NEVER_USED,
+    "v_global_w.embedding_common.0.bias": SAME_FOR_ALL,
+    "t_global_w.embedding_common.0.bias": SAME_FOR_ALL,
+    "SAF_module.bn": "a batch norm that is folded into the layer before it",
+}
+"""What has no place in our model, and why; nor has the bias of each SGR key."""
 
 
 def released_config(image: State, text: State, similarity: State) -> dict[str, dict[str, Any]]:
     """The three parts' configurations, with sizes and head as the tensors have them."""
-    dim, feature_dim = image["fc.weight"].shape
+    dim, feature_dim = shape_of(image, "fc.weight", 2, theirs="image encoder ")
     steps = len(_steps(similarity))
     shared = {"text_context": "first"}
     return {
@@ -91,7 +98,7 @@ def released_config(image: State, text: State, similarity: State) -> dict[str, d
             "type": "tvrn_words",
             "reader": {
                 "type": "bigru",
-                "word_dim": text["embed.weight"].shape[1],
+                "word_dim": shape_of(text, "embed.weight", 2)[1],
                 "dim": dim,
                 "dropout": 0.4,
             },
@@ -100,7 +107,7 @@ def released_config(image: State, text: State, similarity: State) -> dict[str, d
         "aligner": {
             "type": "refined_alignment",
             "dim": dim,
-            "similarity_dim": len(similarity["sim_tranloc_w.weight"]),
+            "similarity_dim": shape_of(similarity, "sim_tranloc_w.weight", 2)[0],
             "head": "sgr" if steps else "saf",
             "steps": steps or 3,
             "compat": "release",
@@ -109,29 +116,30 @@ def released_config(image: State, text: State, similarity: State) -> dict[str, d
     }
 
 
-def released_weights(image: State, text: State, similarity: State) -> dict[str, dict[str, Tensor]]:
-    """State dicts for the three parts that `released_config` describes.
+def released_account(image: State, text: State, similarity: State) -> Account:
+    """Their tensors as those of the model that `released_config` describes.
 
-    Raises `WeightsError` for a name that no released checkpoint has. A name that is missing is
-    found when the parts load.
+    Raises `WeightsError` for a name that no released checkpoint has, and one that is missing.
     """
+    account = Account()
+    account.take(image, IMAGE, ours="image_encoder.", theirs="image encoder ")
+    account.take(text, TEXT, ours="text_encoder.", theirs="text encoder ")
     steps = _steps(similarity)
     head = [
         (f"head.steps.{step}.{ours}", f"SGR_module.{step}.{theirs}")
         for step in steps
         for ours, theirs in STEP
     ]
-    unread = [*WITHOUT_EFFECT, *(f"SGR_module.{step}.graph_key_w.bias" for step in steps)]
-    known = [*IMAGE_SHARED, *TEXT_SHARED, *ALIGNER, *head]
-    _check(image, [theirs for _, theirs in IMAGE])
-    _check(text, [theirs for _, theirs in TEXT])
-    _check(similarity, [*unread, "SAF_module", *(theirs for _, theirs in known)])
-    aligner = _renamed(similarity, [*ALIGNER, *head])
-    return {
-        "image_encoder": _renamed(image, IMAGE) | _renamed(similarity, IMAGE_SHARED),
-        "text_encoder": _renamed(text, TEXT) | _renamed(similarity, TEXT_SHARED),
-        "aligner": aligner if steps else aligner | _filtration(similarity),
+    parts = {
+        "image_encoder": IMAGE_SHARED,
+        "text_encoder": TEXT_SHARED,
+        "aligner": (*ALIGNER, *(head or FILTRATION)),
     }
+    names = [(f"{part}.{ours}", theirs) for part in parts for ours, theirs in parts[part]]
+    keys = {f"SGR_module.{step}.graph_key_w.bias": SAME_FOR_ALL for step in steps}
+    folded = similarity if steps else _folded(similarity)
+    account.take(folded, names, theirs="similarity ", ignored={**WITHOUT_EFFECT, **keys})
+    return account
 
 
 @torch.no_grad()
@@ -179,47 +187,27 @@ def _last_batch(lengths: Tensor, image_of_caption: Tensor, block: int) -> Tensor
 
 def _steps(similarity: State) -> list[int]:
     """The numbers of the SGR steps; none for an SAF model."""
-    return sorted({int(name.split(".")[1]) for name in similarity if name.startswith("SGR_")})
+    found = (re.match(r"SGR_module\.(\d{1,3})\.", name) for name in similarity)
+    return sorted({int(step[1]) for step in found if step})
 
 
-def _renamed(tensors: State, names: Names) -> dict[str, Tensor]:
+def _folded(similarity: State) -> State:
+    """With what SAF's batch norm does in evaluation in the layer before it."""
+    bias, scale, shift, mean, variance = (_one(similarity, f"SAF_module.{name}") for name in FOLDED)
+    factor = scale / (variance + 1e-5).sqrt()
+    shape_of(similarity, WEIGHT, 2, theirs="similarity ")
     return {
-        ours + name.removeprefix(theirs): tensor
-        for ours, theirs in names
-        for name, tensor in tensors.items()
-        if _under(name, theirs)
+        **similarity,
+        WEIGHT: factor * similarity[WEIGHT],
+        "SAF_module.attn_sim_w.bias": factor * (bias - mean) + shift,
     }
 
 
-def _filtration(similarity: State) -> dict[str, Tensor]:
-    """SAF's weights, with what its batch norm does in evaluation folded in."""
-    part = {name: similarity[f"SAF_module.{name}"] for name in FILTRATION}
-    scale = part["bn.weight"] / (part["bn.running_var"] + 1e-5).sqrt()
-    shifted = part["attn_sim_w.bias"] - part["bn.running_mean"]
-    return {
-        "head.weight.weight": scale * part["attn_sim_w.weight"],
-        "head.weight.bias": scale * shifted + part["bn.bias"],
-    }
-
-
-FILTRATION = (
-    "attn_sim_w.weight",
-    "attn_sim_w.bias",
-    "bn.weight",
-    "bn.bias",
-    "bn.running_mean",
-    "bn.running_var",
-)
-
-
-def _check(tensors: State, known: Iterable[str]) -> None:
-    strange = [name for name in tensors if not any(_under(name, one) for one in known)]
-    if strange:
+def _one(similarity: State, name: str) -> Tensor:
+    shape = shape_of(similarity, name, 1, theirs="similarity ")
+    if shape != (1,):
         raise WeightsError(
-            f"The checkpoint holds {strange[0]!r} ({len(strange)} such names in all), which no "
-            "released TVRN has. Give the three state dicts of a released checkpoint in their order."
+            f"The checkpoint's {name} holds {shape[0]} numbers where one is wanted. "
+            "It was made by another version of the program."
         )
-
-
-def _under(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")
+    return similarity[name]

@@ -17,10 +17,13 @@ from . import (
     ensembling,
     extending,
     extraction,
+    importing,
     matching,
     measuring,
+    naming,
     pairing,
     pulling,
+    pushing,
     reporting,
     training,
 )
@@ -59,9 +62,14 @@ def options(
 app.command("demo")(demonstration.demo)
 app.command("list")(catalogue.list_models)
 app.command("info")(catalogue.info)
+app.command("register")(naming.register)
+app.command("unregister")(naming.unregister)
+app.command("join")(naming.join)
 app.command("plugins")(catalogue.plugins)
 app.command("pull")(pulling.pull)
+app.command("push")(pushing.push)
 app.add_typer(pulling.cache, name="cache")
+app.command("import")(importing.import_model)
 app.command("score")(matching.score)
 app.command("doctor")(diagnosis.doctor)
 app.command("extract")(extraction.extract)

@@ -23,6 +23,7 @@ class Status(StrEnum):
     unpublished = "unpublished"
     bundled = "bundled"
     published = "published"
+    own = "own"
 
 
 def list_models(
@@ -83,6 +84,8 @@ def _summary(card: Card) -> dict[str, Any]:
         "dataset": card.dataset,
         "status": card.status,
         "here": card.is_here,
+        "origin": card.origin,
+        "members": list(card.members),
         "features": card.features.model_dump(),
         "measured": measured_or_damaged(card),
         "paper": paper_results(card),

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from .matching import Device
-from .names import complete_model, load_model, model_folder
+from .names import complete_model, model_folder
 from .outputs import check_writable, write_json
 from .scored import TEST, Precision, Split, Ties, check_split
 from .screen import note, progress, show
@@ -96,6 +96,7 @@ def evaluate(
     from ..protocols import choose_protocol
     from ..report.tables import evaluation_facts, evaluation_table
     from ..version import __version__
+    from ..weights import load_folder
     from .reporting import kept_scores, write_report
 
     chosen = choose_protocol(protocol, folds=folds, images=images, captions=_captions(captions))
@@ -118,7 +119,7 @@ def evaluate(
         if save_scores is not None:
             check_writable(save_scores, "--save-scores", "folder")
         dataset = open_dataset(data, split or TEST, features=features)
-        loaded = load_model(model, device)
+        loaded = load_folder(folder, device=device)
         with kept_scores(save_scores, report) as place:
             evaluation, model_facts = _measure(
                 loaded, folder, dataset, chosen, ties, place, precision
@@ -161,9 +162,10 @@ def _places(folder: Path | None, save_results: bool, into: str | None, ties: Tie
         check_writable(folder, "MODEL", "folder")
         places.append(folder)
     if into is not None:
-        check_writable(model_folder(into), "--into", "folder")
-        _check_alike(folder, model_folder(into))
-        places.append(model_folder(into))
+        place = model_folder(into)
+        check_writable(place, "--into", "folder")
+        _check_alike(folder, place)
+        places.append(place)
     return places
 
 
@@ -225,7 +227,7 @@ def _measure_saved(
 
 def _check_alike(measured: Path, into: Path) -> None:
     """Raise `InputError` where two model folders were not made of the same parts."""
-    from ..weights import read_folder_config
+    from ..model_folders import read_folder_config
 
     parts = ("image_encoder", "text_encoder", "aligner", "extractor", "features")
     ours, theirs = read_folder_config(measured), read_folder_config(into)
@@ -240,9 +242,9 @@ def _check_alike(measured: Path, into: Path) -> None:
 def _save(folder: Path, record: dict[str, Any]) -> None:
     """Put the measurement into results.json, and make the card anew."""
     from ..loading import info, list_models
+    from ..model_folders import read_folder_config
     from ..report.card import write_card
     from ..report.results import add_result
-    from ..weights import read_folder_config
 
     add_result(folder, record)
     name = read_folder_config(folder).name

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def model_name(given: str) -> str:
     """What `zoo.load` takes: a path becomes `local-dir:PATH`, anything else stays as it is.
 
-    A word without a slash is a folder only if it is no registered name: write ./chan-f8k for a
+    A word without a slash is a path only if it is no registered name: write ./chan-f8k for a
     folder that is called like a model.
     """
     from ..loading import list_models
@@ -20,7 +20,7 @@ def model_name(given: str) -> str:
     if ":" in given and not Path(given).is_dir():
         return given
     written_as_path = "/" in given or "\\" in given
-    if written_as_path or (Path(given).is_dir() and given not in list_models()):
+    if written_as_path or (Path(given).exists() and given not in list_models()):
         return f"local-dir:{given}"
     return given
 

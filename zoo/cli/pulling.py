@@ -129,13 +129,14 @@ def _is_called(one: Stored, name: str) -> bool:
 
 
 def _names(one: Stored) -> list[str]:
-    """The registered models that are this snapshot."""
+    """The registered models that are this snapshot, or were made of their members."""
     from ..plugins import discover
 
     return [
         card.name
         for card in discover().registry.cards()
-        if card.weights and (card.weights.repo, card.weights.revision) == (one.repo, one.commit)
+        if (card.weights and (card.weights.repo, card.weights.revision) == (one.repo, one.commit))
+        or (card.members and one.repo == f"joined/{card.name}")
     ]
 
 

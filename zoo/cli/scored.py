@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .names import complete_model, load_model, model_folder
+from .names import complete_model, model_folder
 from .screen import progress
 
 if TYPE_CHECKING:
@@ -123,11 +123,12 @@ def _score(name: str, dataset: Dataset, folder: Path, device: str) -> None:
     from ..files import sha256
     from ..report.results import training_facts
     from ..saving import WEIGHTS
+    from ..weights import load_folder
 
     place = model_folder(name)
     with progress() as advance:
         evaluate(
-            load_model(name, device),
+            load_folder(place, device=device),
             dataset,
             save_scores=folder,
             model_sha256=sha256(place / WEIGHTS),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """One split. It has pictures, features, both, or captions alone.
 
@@ -45,6 +45,16 @@ class Dataset:
     features: FeatureSource | None = None
     layout: str = ""
     side_files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """In a line, whatever its size.
+
+        >>> open_dataset("flickr8k", split="test")  # doctest: +SKIP
+        Dataset(f8k test: 1,000 images, 5,000 captions, photographs)
+        """
+        counts = f"{len(self.image_ids):,} images, {len(self.captions):,} captions"
+        seen = [", photographs" if self.image_paths else "", ", features" if self.features else ""]
+        return f"Dataset({self.name} {self.split}: {counts}{''.join(seen)})"
 
     @cached_property
     def caption_images(self) -> PairRows:
@@ -104,7 +114,7 @@ def open_dataset(path: str | Path, split: str, *, features: str | Path | None = 
     split:    "train", "dev" (or "val"), "test", "testall", or another that the files name; "all" is
               the one split of files that name none
     features: of the images, in any form of docs/features.md; by default those beside the captions.
-              They are mapped and not read into memory
+              They stay on the disk, and batches of them are read
 
     Pictures are found in an images folder beside the captions. Raises `InputError` for a folder
     that is no data set, holds several, or lacks the split, and `DataError` for files that are

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import DataError
+from ..pickles import Machine, Standin, Strange
 from .words import tokenize
 
 PAD, START, END, UNKNOWN, MASK = "<pad>", "<start>", "<end>", "<unk>", "<mask>"
@@ -72,7 +72,7 @@ class Vocabulary:
         content = path.read_bytes()
         try:
             if content.startswith(b"\x80"):  # a pickle of the second protocol or a later one
-                return cls(_ordered(_unpickle(path)))
+                return cls(_unpickle(path))
             text = content.decode("utf-8-sig")
             return cls.from_json(text) if path.suffix == ".json" else cls.from_lines(text)
         except (DataError, UnicodeDecodeError) as error:
@@ -165,28 +165,25 @@ def _word(word: Any) -> str:
     return word
 
 
-class _Pickled:
-    """Stands for the class `Vocabulary` of another program; takes its attributes alone."""
+class _Pickled(Standin):
+    """Stands for the class `Vocabulary` of another program; takes its words alone."""
+
+    ids: Any = None
+
+    def build(self, state: Any) -> None:
+        self.ids = state["word2idx"]
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds dictionaries, words and numbers, and nothing that a file could name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "Vocabulary":
-            return _Pickled
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-
-def _unpickle(path: Path) -> Mapping[str, int]:
-    """The ids of a pickled object that has `word2idx`."""
+def _unpickle(path: Path) -> tuple[str, ...]:
+    """The words of a pickled object that has `word2idx`."""
+    machine = Machine(lambda name: _Pickled if name.endswith(".Vocabulary") else None)
     try:
         with path.open("rb") as file:
-            # Python 2 wrote words of ASCII as bytes.
-            found = _Unpickler(file, encoding="utf-8").load()
-        ids: Mapping[str, int] = dict(found.word2idx)
+            found = machine.read(file)
+        return _ordered(found.ids)
     except Exception as error:  # a damaged pickle raises whatever it likes
+        names = error.names[:8] if isinstance(error, Strange) else []
+        said = f"it names {', '.join(names)!a:.200}" if names else f"{error!r:.200}"
         raise DataError(
-            f"It is no pickled vocabulary ({error!r}). Write the words to JSON, as a list."
+            f"It is no pickled vocabulary ({said}). Write the words to JSON, as a list."
         ) from error
-    return ids

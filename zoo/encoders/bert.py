@@ -31,6 +31,7 @@ class BERT(TextEncoder[Tokens, Fragments]):
                 out; [CLS] and [SEP] always stay
     longest:    how many word pieces of a caption are read, [CLS] and [SEP] among them; None for
                 all that BERT can read, 512 in the published size
+    unit_length: False: w = h, for methods that pool words before they bring them to length 1
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class BERT(TextEncoder[Tokens, Fragments]):
         word_drop: float = 0.0,
         lowercase: bool = True,
         longest: int | None = None,
+        unit_length: bool = True,
     ) -> None:
         super().__init__()
         check_share("word_drop", word_drop)
         self.vocabulary, self.word_drop, self.dim = vocabulary, word_drop, dim
+        self.unit_length = unit_length
         pieces = {piece: number for number, piece in enumerate(_lines(vocabulary))}
         _check_pieces(pieces)
         self.mask, self.size = pieces["[MASK]"], len(pieces)
@@ -70,14 +73,21 @@ class BERT(TextEncoder[Tokens, Fragments]):
         """Start BERT from a file of pretrained weights, in a folder as transformers saves it."""
         from transformers import BertModel
 
-        pretrained, report = BertModel.from_pretrained(
-            path.parent,
-            config=self.bert.config,
-            add_pooling_layer=False,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported, and refused here
-        )
+        try:
+            pretrained, report = BertModel.from_pretrained(
+                path.parent,
+                config=self.bert.config,
+                add_pooling_layer=False,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported, and refused here
+            )
+        except OSError as error:
+            raise WeightsError(
+                f"{path.parent} has no model.safetensors of a BERT that can be read ({error}). "
+                "Load and save it with transformers (save_pretrained), which writes that file."
+            ) from error
         faults = [f"lacks {name}" for name in sorted(report["missing_keys"])]
         faults += [
             f"has {name} of shape {tuple(found)}, wanted {tuple(wanted)}"
@@ -104,7 +114,9 @@ class BERT(TextEncoder[Tokens, Fragments]):
 
     def forward(self, batch: Tokens) -> Fragments:
         states = self.bert(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
-        words = l2_normalize(self.project(states))
+        words = self.project(states)
+        if self.unit_length:
+            words = l2_normalize(words)
         return Fragments(words.masked_fill(~batch.mask[..., None], 0), batch.mask)
 
     def _read(self, caption: str) -> Any:

@@ -39,6 +39,7 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
     dropout:    on the embeddings in training; none in the papers
     legacy_bytes_repr: read captions as programs written for Python 2 see them under Python 3,
                 "b'a dog runs'": for weights that were trained so
+    unit_length: False: w = h, for methods that pool words before they bring them to length 1
     """
 
     fixed: Tensor | None
@@ -53,6 +54,7 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         dropout: float = 0.0,
         fixed_dim: int = 0,
         legacy_bytes_repr: bool = False,
+        unit_length: bool = True,
     ) -> None:
         super().__init__()
         check_share("word_drop", word_drop)
@@ -61,6 +63,7 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
         if word_drop and self.vocabulary.mask is None:
             raise InputError("word_drop needs a mask token. Set mask_token to true as well.")
         self.word_drop, self.dim, self.legacy_bytes_repr = word_drop, dim, legacy_bytes_repr
+        self.unit_length = unit_length
         self.embed = nn.Embedding(len(self.vocabulary), word_dim)
         nn.init.xavier_uniform_(self.embed.weight)
         self.dropout = nn.Dropout(dropout)
@@ -119,7 +122,8 @@ class BiGRU(TextEncoder[Tokens, Fragments]):
             self.rnn(packed)[0], batch_first=True, total_length=batch.ids.shape[1]
         )
         onward, back = states.chunk(2, dim=-1)
-        return Fragments(l2_normalize((onward + back) / 2), batch.mask)
+        words = (onward + back) / 2
+        return Fragments(l2_normalize(words) if self.unit_length else words, batch.mask)
 
     def _written(self, caption: str) -> str:
         return bytes_repr(caption) if self.legacy_bytes_repr else caption

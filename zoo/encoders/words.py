@@ -19,7 +19,7 @@ class ReadsWords(TextEncoder[PreparedT, EncodedT], ABC):
     a method reads words by BiGRU or by BERT without a line of its own. A method extends this and
     writes `forward`; one whose texts are more than tokens writes `prepare` too.
 
-    reader: yields `Fragments` of unit length and says their `dim`
+    reader: yields `Fragments` and says their `dim`; of unit length unless it is told otherwise
     """
 
     def __init__(self, reader: TextEncoder[Tokens, Fragments]) -> None:

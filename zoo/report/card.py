@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from ..files import write_atomically
-from .results import read_results, seeds_of
+from .model_index import model_index
+from .results import own_among, paper_results, read_results, seeds_of
 from .tables import Table, feature_words, result_table
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
+    from ..schema import Method
 
 FILE = "README.md"
 BEGIN = "<!-- by hand: begin (kept when this card is made again) -->"
@@ -40,49 +43,105 @@ PROVENANCE = (
 )
 
 
+@dataclass(frozen=True)
+class About:
+    """What a card tells of a model that its folder does not say.
+
+    load_as:    the name that `zoo.load` takes
+    license:    under which the model may be used, as its owner said
+    notes:      what was written by hand
+    own:        those of the results that were measured of these weights; None takes all
+    method:     what the registry says of the method
+    paper:      what the paper reports of this model
+    boxes:      whether its features must have boxes, as far as that is known
+    departures: from the paper, as the method's own page lists them; empty refers to that page
+    """
+
+    load_as: str
+    license: str | None = None
+    notes: str = EMPTY
+    own: Sequence[Mapping[str, Any]] | None = None
+    method: Method | None = None
+    paper: Sequence[Mapping[str, Any]] = ()
+    boxes: bool | None = None
+    departures: str = ""
+
+
 def write_card(folder: Path, *, load_as: str | None = None, license: str | None = None) -> Path:
     """Make the folder's README.md anew, keeping what stands between the markers in the old one.
 
-    `load_as` is the name that `zoo.load` takes, by default `local-dir:` and the folder. Raises
-    `DataError` when the old card has lost one of its markers, and `WeightsError` for a bad config.
+    `load_as` is the name that `zoo.load` takes, by default `local-dir:` and the folder; the
+    `license` is by default the old card's. Raises `DataError` when the old card has lost one of its
+    markers, and `WeightsError` for a bad config or a card that is no text.
     """
-    from ..config import read_config
-    from ..saving import CONFIG
-    from ..weights import read_text
-
-    config = read_config(read_text(folder / CONFIG), str(folder / CONFIG))
     path = folder / FILE
-    notes = hand_written(path.read_text(encoding="utf-8"), path) if path.is_file() else EMPTY
-    card = model_card(
-        config,
-        read_results(folder),
-        load_as=load_as or f"local-dir:{folder.name}",
-        license=license,
-        notes=notes,
-    )
-    write_atomically(path, card.encode())
+    write_atomically(path, folder_card(folder, load_as=load_as, license=license).encode())
     return path
 
 
-def model_card(
-    config: ModelConfig,
-    results: Sequence[Mapping[str, Any]],
-    *,
-    load_as: str,
-    license: str | None = None,
-    notes: str = EMPTY,
-) -> str:
+def folder_card(folder: Path, *, load_as: str | None = None, license: str | None = None) -> str:
+    """The card that a folder should have; see `write_card`."""
+    from ..model_folders import read_folder_config, read_text
+
+    config, results, path = read_folder_config(folder), read_results(folder), folder / FILE
+    old = read_text(path) if path.is_file() else None
+    told = about(
+        config,
+        load_as=load_as or f"local-dir:{folder.name}",
+        license=license or license_in(old or ""),
+        notes=EMPTY if old is None else hand_written(old, path),
+        own=own_among(folder, results),
+    )
+    return model_card(config, results, told)
+
+
+def about(config: ModelConfig, **known: Any) -> About:
+    """What the registry says of a model of that name and method, and what else is known."""
+    from ..plugins import discover
+
+    registry = discover().registry
+    card = registry.find(config.name) if config.name in registry.names() else None
+    found = {
+        "method": registry.methods.get(config.method),
+        "paper": paper_results(card) if card else (),
+        "boxes": card.features.boxes if card else None,
+    }
+    return About(**{**found, **known})
+
+
+def model_card(config: ModelConfig, results: Sequence[Mapping[str, Any]], about: About) -> str:
     """The whole card: front matter for the Hub, use, what the model is, results, notes by hand."""
+    own = results if about.own is None else about.own
     parts = (
-        _front_matter(config, results, license),
+        _front_matter(config, own, about.license),
         f"# {config.name}",
         f"An image-text matching model of the method **{config.method}**, for `itm-zoo`.",
-        _usage(load_as, reads_photographs=config.extractor is not None),
-        f"{BEGIN}\n{notes}\n{END}",
+        _method(about.method),
+        _usage(about.load_as, reads_photographs=config.extractor is not None),
+        _features(config, about.boxes),
+        f"{BEGIN}\n{about.notes}\n{END}",
         f"## What it is made of\n\n{_parts(config).to_markdown()}",
         _results(results),
+        _paper(about.paper),
+        _departures(config, about.departures),
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def license_in(card: str) -> str | None:
+    r"""The license in a card's front matter.
+
+    >>> license_in("---\nlicense: apache-2.0\n---\n")
+    'apache-2.0'
+    """
+    import yaml
+
+    try:
+        front = yaml.safe_load(card.split("\n---", 1)[0]) if card.startswith("---\n") else None
+    except yaml.YAMLError:
+        return None
+    found = front.get("license") if isinstance(front, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def hand_written(card: str, path: Path) -> str:
@@ -104,12 +163,30 @@ def hand_written(card: str, path: Path) -> str:
 def _front_matter(
     config: ModelConfig, results: Sequence[Mapping[str, Any]], license: str | None
 ) -> str:
+    import yaml
+
     datasets = sorted({str(result["dataset"]) for result in results})
-    lines = ["---", "library_name: itm-zoo"]
-    lines += [f"license: {license.lower()}"] if license else []
-    lines += ["tags:", "- image-text-matching", "- image-text-retrieval", f"- {config.method}"]
-    lines += ["datasets:", *(f"- {name}" for name in datasets)] if datasets else []
-    return "\n".join([*lines, "metrics:", "- recall", "---"])
+    front = {
+        "library_name": "itm-zoo",
+        "license": license.lower() if license else None,
+        "tags": ["image-text-matching", "image-text-retrieval", config.method],
+        "datasets": datasets,
+        "metrics": ["recall"],
+        "model-index": model_index(config.name, results),
+    }
+    known = {key: value for key, value in front.items() if value}
+    return f"---\n{yaml.safe_dump(known, sort_keys=False, width=1000)}---"
+
+
+def _method(method: Method | None) -> str:
+    """Who published the method, and where."""
+    if method is None:
+        return ""
+    links = {"paper": method.paper, "released code": method.reference_code}
+    there = ", ".join(f"[{name}]({link})" for name, link in links.items() if link)
+    by = ". ".join(part for part in (method.title, method.authors, method.venue) if part)
+    own = f" {method.note}" if method.reconstruction and method.note else ""
+    return f"Method: {by}{f' ({there})' if there else ''}.{own}"
 
 
 def _usage(load_as: str, *, reads_photographs: bool) -> str:
@@ -125,6 +202,17 @@ print(model.score(images, texts))  # (images, texts), higher is better
 ```"""
 
 
+def _features(config: ModelConfig, boxes: bool | None) -> str:
+    """What a model reads that cannot read photographs."""
+    if config.extractor is not None:
+        return ""
+    needs = {True: ", with their boxes", False: "; boxes are not needed", None: ""}[boxes]
+    return (
+        f"It reads {config.features.kind} features: {config.features.regions} regions of "
+        f"{config.features.dim} numbers an image{needs}."
+    )
+
+
 def _parts(config: ModelConfig) -> Table:
     rows = [("features", feature_words(config.features))]
     for part in ("extractor", "image_encoder", "text_encoder", "aligner"):
@@ -134,6 +222,11 @@ def _parts(config: ModelConfig) -> Table:
     if config.plugin is not None:
         plugin = config.plugin
         rows.append(("plugin", f"{plugin.name} ({plugin.distribution} {plugin.version})"))
+    for member in config.members or ():
+        rows.append(("mean of the scores of", f"{member.name} (weights {member.sha256})"))
+    if config.source is not None:
+        source = config.source
+        rows.append(("imported from", f"{source.file} ({source.size:,} bytes, {source.sha256})"))
     return Table("", ("part", "settings"), rows)
 
 
@@ -143,6 +236,8 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return f"({'; '.join(map(_settings, value))})"
     return f"({_settings(value)})" if isinstance(value, dict) else str(value)
 
 
@@ -157,3 +252,19 @@ def _results(results: Sequence[Mapping[str, Any]]) -> str:
         title = f"How {result['dataset']} {result['split']} was measured{seed}"
         parts.append(f"{title}:\n\n{Table('', ('', ''), known).to_markdown()}")
     return "\n\n".join(parts)
+
+
+def _paper(results: Sequence[Mapping[str, Any]]) -> str:
+    if not results:
+        return ""
+    told = "Figures of the paper's own model, for comparison; they are not of these weights."
+    return f"## What the paper reports\n\n{told}\n\n{result_table('', results).to_markdown()}"
+
+
+def _departures(config: ModelConfig, departures: str) -> str:
+    provider = config.plugin.name if config.plugin else config.method
+    page = (
+        "Where the method departs from its paper, and what the paper leaves open, is told by the "
+        f"page of the plugin {provider}."
+    )
+    return f"## Departures\n\n{departures or page}"

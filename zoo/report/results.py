@@ -89,11 +89,11 @@ def measured_results(card: Card) -> list[dict[str, Any]]:
 
 
 def measured_or_damaged(card: Card) -> list[dict[str, Any]] | Literal["damaged"]:
-    """Those of its own weights; for a list of models, which one damaged file must not break."""
+    """Those of its own weights; for a list of models, which one bad file must not break."""
     try:
         rows = measured_results(card)
         return rows if card.folder is None else own_among(card.folder, rows)
-    except DataError:
+    except (DataError, OSError):
         return "damaged"
 
 

@@ -195,6 +195,7 @@ def card_table(card: Card) -> Table:
         "license": card.license,
         "features": feature_words(card.features) + needs,
         "recipe": card.recipe,
+        "members": ", ".join(card.members),
         "weights": card.how_to_get,
     }
     rows = [(name, value) for name, value in facts.items() if value]

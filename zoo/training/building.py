@@ -16,7 +16,6 @@ from ..config import ModelConfig, Provider
 from ..data.dataset import Dataset
 from ..data.vocabulary import Vocabulary
 from ..errors import InputError, UnknownModelError
-from ..hooks import API_VERSION
 from ..interfaces import Component, Loss
 from ..loading import info
 from ..model import MatchingModel, build_model
@@ -129,13 +128,7 @@ def _provider(plugin: str | None) -> Provider | None:
         return None
     from ..plugins import discover
 
-    record = discover().require(plugin)
-    return Provider(
-        name=record.name,
-        distribution=record.distribution,
-        version=record.version,
-        api=".".join(map(str, API_VERSION)),
-    )
+    return discover().require(plugin).provider
 
 
 def _text_files(recipe: Recipe, dataset: Dataset, data: Path) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
 # The other half of the ensemble.
-_base_ = "tvrn_coco.py"
+_base_ = "tvrn_coco_sgr.py"
 name = "tvrn-coco.bigru_butd_saf"
 model = dict(aligner=dict(head="saf"))

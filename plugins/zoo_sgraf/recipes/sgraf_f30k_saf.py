@@ -1,0 +1,6 @@
+_base_ = "_paper.py"
+name = "sgraf-f30k.bigru_butd_saf"
+model = dict(aligner=dict(head="saf"))
+vocabulary = dict(file="vocab/f30k_precomp_vocab.json")
+param_scheduler = [dict(type="MultiStepLR", by_epoch=True, milestones=[20], gamma=0.1)]
+train_cfg = dict(max_epochs=30)

@@ -1,0 +1,3 @@
+_base_ = "_bigru.py"
+name = "vse-infty-coco.bigru_butd"
+vocabulary = dict(file="vocab/coco_precomp_vocab.json")

@@ -1,0 +1,2 @@
+_base_ = "_bert.py"
+name = "vse-infty-f30k"

@@ -1,0 +1,1 @@
+"""Models to the Hub: checked, in one commit, fetched again, and then announced."""
