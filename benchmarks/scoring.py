@@ -107,7 +107,7 @@ def published(images: Tensor, texts: Fragments, pooling: str) -> Tensor:
     for shard in texts.split(SHARD):
         product = images.flatten(0, 1) @ shard.embeddings.flatten(0, 1).T
         similarity = product.view(*images.shape[:2], *shard.mask.shape)  # (i, r, t, w)
-        mask = torch.ones(len(images) * REGIONS, 1) @ shard.mask.float().view(1, -1)
+        mask = images.new_ones(len(images) * REGIONS, 1) @ shard.mask.to(images).view(1, -1)
         best = similarity.masked_fill(mask.view_as(similarity) == 0, -1).max(dim=1)[0]
         real = best != -1
         if pooling == "lse":

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from zoo.batch import Fragments
 from zoo.kernels import hard_alignment as kernel_module
 from zoo.kernels.hard_alignment import hard_alignment
+from zoo.kernels.packing import Codes, Packing
 from zoo.kernels.soft_alignment import Attention, soft_alignment
 from zoo.ops import l2_normalize
 
@@ -132,6 +133,31 @@ def test_hard_gradients_reach_the_best_entry_alone():
     assert_close(entries.grad, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]]))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.15, 0.5, 1.0])
+def test_hard_gradients_are_those_of_autograd_however_many_codes_have_one(share):
+    """Of hardest negatives few have, of a sum over all pairs all: two ways to the same gradient."""
+    queries, codebooks = ragged([1, 5, 3, 12], 12), ragged([4, 2, 7, 7, 1], 7)
+    weights = torch.randn(5, 21) * (torch.rand(5, 21) < share)
+    found = []
+    for align in (hard_alignment, literal_hard_alignment):
+        sides = [
+            Fragments(side.embeddings.double().requires_grad_(), side.mask)
+            for side in (queries, codebooks)
+        ]
+        (align(*sides).values * weights).sum().backward()
+        found.append([side.embeddings.grad for side in sides])
+
+    for ours, plain in zip(*found, strict=True):
+        assert_close(ours, torch.zeros_like(ours) if plain is None else plain)
+
+
+def literal_hard_alignment(queries: Fragments, codebooks: Fragments) -> Codes:
+    """The products of all, padding left out, and a maximum."""
+    packing = Packing.of(queries.mask)
+    products = torch.einsum("ikd,qd->ikq", codebooks.embeddings, packing.pack(queries.embeddings))
+    return Codes(products.masked_fill(~codebooks.mask[..., None], -math.inf).amax(1), packing)
+
+
 def test_small_blocks_change_no_code(monkeypatch):
     """Memory is bounded by working in blocks; two items with two queries at a time here."""
     queries, codebooks = ragged([1, 5, 3], 6), ragged([4, 2, 1], 4)
@@ -140,8 +166,7 @@ def test_small_blocks_change_no_code(monkeypatch):
     monkeypatch.setattr(kernel_module, "ROWS", 2 * codebooks.mask.shape[1])
     monkeypatch.setattr(kernel_module, "COLUMNS", 2)
 
-    with torch.no_grad():
-        assert_close(hard_alignment(queries, codebooks).values, whole)
+    assert_close(hard_alignment(queries, codebooks).values, whole)
 
 
 def test_half_precision_is_aligned_in_float32(kernel):

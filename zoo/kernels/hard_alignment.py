@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from ..batch import Fragments
@@ -17,8 +19,14 @@ ROWS, COLUMNS = 64 * 36, 512
 """Fragments of either side multiplied at once: 4.5 MiB of similarities in float32, of all shapes
 tried the fastest on a CPU with 1 MiB of second-level cache a core (benchmarks/README.md)."""
 
+FEW = 0.2
+"""The share of codes with a gradient below which each is sooner followed than all multiplied."""
+
 NARROWEST = 16
-"""Fewer columns than that, and a CPU's library multiplies in another order: other last bits."""
+"""Fewer rows or columns than that, and a CPU's library adds up in another order: other last bits."""
+
+Gradients = tuple[Tensor, Tensor]
+"""Of the queries (queries, dim) and of the entries (items, fragments, dim)."""
 
 
 def hard_alignment(
@@ -32,16 +40,16 @@ def hard_alignment(
            the embeddings are, under autocast too
 
     Padding is never multiplied on the queries' side and left out of the maximum on the other.
-    Gradients reach the best fragment alone. Without gradients, memory beyond the result is bounded
-    by `ROWS` times `COLUMNS`. Yields a code for each codebook item and real query fragment,
-    float32 at least.
+    Gradients reach the best fragment alone, the first of equals. Memory is bounded by `ROWS` times
+    `COLUMNS`, beyond the result and, where there are gradients, a number for each code. Yields a
+    code for each codebook item and real query fragment, float32 at least.
     """
     packing = Packing.of(queries.mask)
     with torch.autocast(codebooks.mask.device.type, enabled=False):
         packed = packing.pack(_in(dtype, queries.embeddings))
         entries = _in(dtype, codebooks.embeddings)
-        best = _best if torch.is_grad_enabled() else _best_in_place
-        return Codes(in_full(best(packed, entries, ~codebooks.mask)), packing)
+        best: Tensor = _Best.apply(packed, entries, ~codebooks.mask)  # type: ignore[no-untyped-call]
+        return Codes(in_full(best), packing)
 
 
 def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes, Codes]:
@@ -60,18 +68,55 @@ def _in(dtype: torch.dtype | None, embeddings: Tensor) -> Tensor:
     return in_full(embeddings) if dtype is None else embeddings.to(dtype)
 
 
-def _best(queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
-    """(items, queries), with a graph for gradients."""
-    similarity = (entries.flatten(0, 1) @ queries.T).view(*padding.shape, len(queries))
-    if padding.any():
-        similarity = similarity.masked_fill(padding[..., None], -torch.inf)
-    return similarity.amax(dim=1)
+class _Best(torch.autograd.Function):
+    """(items, queries), remembering which entry was the best and no similarity."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
+        best = entries.new_empty(len(entries), len(queries))
+        places = None
+        if any(ctx.needs_input_grad):
+            places = torch.empty(best.shape, dtype=torch.long, device=best.device)
+            ctx.save_for_backward(queries, entries, places)
+        _fill(best, places, queries, entries, padding)
+        return best
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Of a loss over hardest negatives few codes have a gradient, of others most have."""
+        few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
+        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None
 
 
-def _best_in_place(queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
-    """(items, queries), block after block in one buffer."""
+def _few(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
+    """Item by item, of those codes alone that have a gradient."""
+    of_queries, of_entries = torch.zeros_like(queries), torch.zeros_like(entries)
+    for item, gradient in enumerate(gradients):
+        asked = gradient.nonzero()[:, 0]
+        best, weights = places[item, asked], gradient[asked, None]
+        of_queries.index_add_(0, asked, weights * entries[item, best])
+        of_entries[item].index_add_(0, best, weights * queries[asked])
+    return of_queries, of_entries
+
+
+def _many(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
+    """Two products with a matrix that has the gradient at each query's best entry, and zeros."""
+    of_queries, of_entries = torch.zeros_like(queries), torch.empty_like(entries)
+    fragments = entries.shape[1]
+    for items in _slices(len(entries), max(1, ROWS // fragments)):
+        chosen = gradients.new_zeros(len(gradients[items]), fragments, len(queries))
+        rows = chosen.scatter_(1, places[items, None], gradients[items, None]).flatten(0, 1)
+        of_queries.addmm_(rows.T, entries[items].flatten(0, 1))
+        of_entries[items] = (rows @ queries).view_as(entries[items])
+    return of_queries, of_entries
+
+
+def _fill(
+    best: Tensor, places: Tensor | None, queries: Tensor, entries: Tensor, padding: Tensor
+) -> None:
+    """The largest product of each item with each query, and where it is, block after block."""
     count, fragments, _ = entries.shape
-    best = entries.new_empty(count, len(queries))
     padded = bool(padding.any())
     together = max(1, ROWS // fragments)
     rows_held = max(NARROWEST, min(count, together) * fragments)
@@ -81,12 +126,14 @@ def _best_in_place(queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
         for columns in _slices(len(queries), COLUMNS):
             block = _widened(queries[columns])
             held = buffer[: len(rows) * len(block)].view(len(rows), len(block))
-            products = torch.mm(rows, block.T, out=held)
-            similarity = products[: padding[items].numel()].view(-1, fragments, len(block))
+            products = torch.mm(rows, block.T, out=held)[: padding[items].numel()]
+            similarity = products.view(-1, fragments, len(block))[..., : len(queries[columns])]
             if padded:
                 similarity.masked_fill_(padding[items][..., None], -torch.inf)
-            best[items, columns] = similarity.amax(dim=1)[:, : len(queries[columns])]
-    return best
+            if places is None:
+                best[items, columns] = similarity.amax(dim=1)
+            else:
+                best[items, columns], places[items, columns] = similarity.max(dim=1)
 
 
 def _widened(vectors: Tensor) -> Tensor:
