@@ -23,7 +23,7 @@ FEW = 0.2
 """The share of codes with a gradient below which each is sooner followed than all multiplied."""
 
 NARROWEST = 16
-"""Fewer rows or columns than that, and a CPU's library adds up in another order: other last bits."""
+"""With fewer rows or columns a CPU's library adds up in another order, to other last bits."""
 
 Gradients = tuple[Tensor, Tensor]
 """Of the queries (queries, dim) and of the entries (items, fragments, dim)."""
