@@ -13,6 +13,7 @@ from zoo.exact_scoring import ExactScorer
 from zoo.kernels.rounding import Rounded
 from zoo.metrics import retrieval_ranks
 from zoo.ops import l2_normalize
+from zoo.protocols import Protocol, measure
 from zoo.scoring import score_all
 from zoo_chan.model import POOLINGS, HardAligner
 
@@ -117,6 +118,34 @@ def test_every_rank_is_that_of_float32(coding, pooling, ties):
         ours, theirs = (retrieval_ranks(s, kept, ties, **args) for s in (scores, plain))
         assert (ours.images == theirs.images).all()
         assert (ours.texts == theirs.texts).all()
+
+
+def test_a_shared_caption_ranks_as_float32_has_it_when_a_protocol_takes_it_for_another_image(
+    monkeypatch,
+):
+    """Image 0 has a poor, a perfect and a fair caption; the fair one is the first of image 1."""
+    monkeypatch.setattr("zoo.exact_scoring.MOST_IN_DOUBT", 1.0)
+    count = 20
+    regions = l2_normalize(torch.randn(count, 3, DIM))
+    fair = regions[0] + 0.1 * torch.randn(3, DIM)
+    near = fair + 1e-4 * torch.randn(count, 3, DIM)  # the first captions of all other images
+    words = l2_normalize(torch.cat([torch.randn(1, 3, DIM), regions[:1], fair[None], near[2:]]))
+    images, texts = (
+        Fragments(side, torch.ones(side.shape[:2]).bool()) for side in (regions, words)
+    )
+    own = [[0, 0], [0, 1], [0, 2], [1, 2], *([image, image + 1] for image in range(2, count))]
+    pairs = torch.tensor(own)
+    aligner = HardAligner("vha", "mean")
+    with torch.no_grad():
+        plain = score_all(aligner, [images], [texts]).numpy()
+
+    scores = exactly(aligner, images, texts, pairs)
+
+    first_captions = Protocol(captions=1)
+    ours, theirs = (measure(s, pairs.numpy(), first_captions).ranks[0] for s in (scores, plain))
+    assert 0 < theirs.images[0] < count - 2
+    assert (ours.images == theirs.images).all()
+    assert (ours.texts == theirs.texts).all()
 
 
 def test_near_ties_of_one_float32_step_are_decided_as_float32_does():

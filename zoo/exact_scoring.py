@@ -52,8 +52,11 @@ class ExactScorer:
             matches[own] = self._score_pairs(block, pairs[own] - torch.tensor([first, 0]))
             first += len(block)
         # What counts is the best of an image's first captions, however many; for a caption, any.
+        # Where captions are shared, one of them may be taken as another image's: then any counts.
         of_images = _by_row(pairs[:, 0], matches, first)
-        self.of_images = of_images.nan_to_num(-torch.inf).cummax(dim=1).values
+        shared = bool((pairs[:, 1].bincount() > 1).any())
+        best = of_images.nan_to_num(-torch.inf).cummax(dim=1).values
+        self.of_images = of_images if shared else best
         self.of_texts = _by_row(pairs[:, 1], matches, int(self.starts[-1]))
 
     @torch.no_grad()
