@@ -76,7 +76,7 @@ def test_a_method_without_a_scan_is_scored_in_float32(model, dataset, monkeypatc
 def test_saved_scores_are_float32(model, dataset, tmp_path):
     """They may be averaged with others: exact scoring would leave most of them approximate."""
     assert evaluate(model, dataset, save_scores=tmp_path / "scores").precision == "float32"
-    with pytest.raises(InputError, match="Scores that are saved are float32"):
+    with pytest.raises(InputError, match="Scores that are saved, or shown on a page, are float32"):
         evaluate(model, dataset, precision="exact", save_scores=tmp_path / "others")
     assert not (tmp_path / "others").exists()
 

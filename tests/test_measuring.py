@@ -109,6 +109,8 @@ def test_scores_of_another_model_are_not_overwritten(
         ("evaluate", "nothing to measure. Give MODEL and --data, or --scores"),
         ("evaluate {model}", "nothing to measure"),
         ("evaluate --scores {scores} --data {data}", "Saved scores need no data. Give --scores"),
+        ("evaluate --scores {scores} --precision exact", "Leave --precision exact out"),
+        ("evaluate {model} --data {data} --report p.html --precision exact", "or make no page"),
         ("evaluate --scores {scores} --split dev", "scores of the split test, and --split asks"),
         ("compare {scores} --split dev", "scores of the split test, and --split asks for dev"),
         ("ensemble {scores} {scores} --split dev", "scores of the split test, and --split asks"),

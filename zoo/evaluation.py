@@ -117,8 +117,8 @@ def evaluate(
     """
     if save_scores is not None and precision == "exact":
         raise InputError(
-            "Scores that are saved are float32, and the precision that was given is exact. Leave "
-            "the precision out, or do not save the scores."
+            "Scores that are saved, or shown on a page, are float32, and the precision that was "
+            "given is exact. Leave the precision out, or save no scores, or make no page."
         )
     dataset = readable(model, dataset)
     shape = len(dataset.image_ids), len(dataset.captions)

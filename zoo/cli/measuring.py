@@ -110,6 +110,8 @@ def evaluate(
             raise InputError(
                 "Saved scores need no data. Give --scores, or MODEL with --data and --save-scores."
             )
+        if precision is Precision.EXACT:
+            raise InputError("Saved scores are not scored again. Leave --precision exact out.")
         evaluation, model_facts = _measure_saved(scores, split, folder, chosen, ties)
         if report is not None:
             write_report(report, scores, evaluation, chosen)
