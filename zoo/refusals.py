@@ -97,8 +97,9 @@ class Asked:
                 "hf auth login."
             )
         if status == 403:
+            who = "Your token" if self.has_token else "Who has no token"
             return (
-                f"Your token may not have {self.what} of {self.repo} (403). Ask for access at "
+                f"{who} may not have {self.what} of {self.repo} (403). Ask for access at "
                 f"{page}, or log in with a token that has it: hf auth login."
             )
         if status == 409:

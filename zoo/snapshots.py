@@ -108,7 +108,8 @@ def _fetch_file(snapshot: Snapshot, name: str, folder: Path, advance: Advance) -
     raise WeightsError(
         f"{name} of {snapshot.repo} at {snapshot.commit[:12]} came twice and {fault}; it is "
         "deleted. The Hub has something else than was published, or something on the way changes "
-        "it: ask those who publish the model, or choose another revision."
+        "it, such as a log-in page of your network: look there, ask those who publish the model, "
+        "or choose another revision."
     )
 
 
