@@ -341,7 +341,7 @@ TABLES = ("word", "position", "token_type")
     ("options", "words"),
     [
         ({"precomp_enc_type": "transformer"}, "precomp_enc_type 'transformer', .*selfattention"),
-        ({"coding_type": None}, "coding_type not given, .*VHACoding, THACoding, VSACoding"),
+        ({"coding_type": None}, "not say its coding_type, .*VHACoding, THACoding, VSACoding"),
         ({"pooling_type": "GPO"}, "pooling_type 'GPO', .*LSEPooling, MeanPooling"),
         ({"belta": "x"}, "a str as its option belta"),
         ({"no_imgnorm": True}, "no_imgnorm True, and a model of the zoo has False"),

@@ -120,10 +120,15 @@ class Settings(Mapping[str, Any]):
             return default
         if isinstance(value, (str, int, float)) and value in meanings:
             return meanings[value]
+        known = ", ".join(map(str, meanings))
+        if value is None:
+            raise WeightsError(
+                f"{self._path} does not say its {name}, which is one of {known}. It was made by "
+                "another method (`zoo import --help`), or saved without its program's options."
+            )
         said = f"{value!r:.60}" if isinstance(value, (str, int, float)) else "no word or number"
         raise WeightsError(
-            f"{self._path} was made with {name} {'not given' if value is None else said}, and a "
-            f"model of the zoo has {', '.join(map(str, meanings))}. "
+            f"{self._path} was made with {name} {said}, and a model of the zoo has {known}. "
             "Import a checkpoint that was made with one of these."
         )
 
