@@ -82,7 +82,7 @@ def push(
         wanted = Snapshot(repo, commit, pins)
         folder = snapshots.fetch(wanted, offline=False, verify=True, advance=bars)
     if tag is not None and not is_tagged:
-        with _told(repo, commit, f"came back as it was sent, and is not tagged {tag} yet"):
+        with _told(repo, commit, f"came back as it was sent and is not tagged {tag} yet"):
             hub.tag(repo, commit, tag)
     return Published(repo, commit, pins, folder, is_new)
 
@@ -179,6 +179,6 @@ def _told(repo: str, commit: str, state: str) -> Iterator[None]:
         yield
     except WeightsError as error:
         raise WeightsError(
-            f"{repo} has the commit {commit}, but it {state}. {error} Then push again: it goes on "
+            f"{repo} has the commit {commit}, which {state}. {error} Then push again: it goes on "
             "from there."
         ) from error
