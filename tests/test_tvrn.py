@@ -27,6 +27,7 @@ from literal import (
     unit,
     units,
 )
+from paper_rows import paper_sums
 from zoo.batch import Regions
 from zoo.cards import shipped_registry
 from zoo.components import build
@@ -669,14 +670,7 @@ def test_a_recipe_has_the_settings_of_released_code(name):
 
 def test_the_paper_results_are_those_of_the_sources():
     """Their sums, which stand in both sources' tables."""
-    sums = {
-        (card.name, row.protocol): row.rsum
-        for card in shipped_registry().cards()
-        if card.method == "tvrn"
-        for row in card.results.paper
-    }
-
-    assert sums == {
+    assert paper_sums("tvrn") == {
         ("tvrn-coco", "5 folds of 1k"): 525.3,
         ("tvrn-coco", "5k"): 431.8,
         ("tvrn-coco.bert_butd", "5 folds of 1k"): 533.4,

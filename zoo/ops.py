@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .batch import Fragments
@@ -35,6 +35,15 @@ def unpack(values: Tensor, mask: Tensor, fill: float = -torch.inf) -> Tensor:
     places = values.new_full((len(values), *mask.shape), fill)
     places[:, mask] = values
     return places
+
+
+def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """A linear map that starts Xavier uniform, its bias 0."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 def l2_normalize(embeddings: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ BETWEEN = (
     ("aligner.whole", "sim_tranglo_w"),
     ("aligner.score", "sim_eval_w"),
 )
-STEP = (("incoming", "graph_query_w"), ("outgoing", "graph_key_w"), ("reason", "sim_graph_w"))
-SIGNIFICANCE = "aligner.head.significance"
+STEP = (("query", "graph_query_w"), ("key", "graph_key_w"), ("change", "sim_graph_w"))
+SIGNIFICANCE = "aligner.head.weight"
 FILTRATION = ((SIGNIFICANCE, "SAF_module.attn_sim_w"),)
 FOLDED = ("attn_sim_w.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
 SAME_FOR_ALL = "a bias that is the same for everything that a softmax weighs"

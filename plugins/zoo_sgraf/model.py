@@ -23,14 +23,14 @@ from torch.utils.checkpoint import checkpoint
 from zoo.batch import Batch, Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
+from zoo.heads import AttentionFiltration, GraphReasoning
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.packing import cuts
 from zoo.kernels.soft_alignment import Attention, attention_weights
-from zoo.ops import dot_products, in_full, l2_normalize
+from zoo.ops import dot_products, in_full, l2_normalize, linear
 from zoo.options import check_choice
 
-from .heads import AttentionFiltration, GraphReasoning
-from .pooling import Pooling, linear
+from .pooling import Pooling
 
 ATTENTION = Attention(sharpness=9, leak=0.1, normalize=True)
 """SCAN's, of words to regions."""

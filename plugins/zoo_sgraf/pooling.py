@@ -6,16 +6,7 @@ from torch import Tensor, nn
 
 from zoo.batch import Fragments
 from zoo.errors import InputError
-from zoo.ops import l2_normalize, masked_mean, weighted_mean
-
-
-def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """A linear map that starts Xavier uniform, its bias 0, as released."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
+from zoo.ops import l2_normalize, linear, masked_mean, weighted_mean
 
 
 class Pooling(nn.Module):

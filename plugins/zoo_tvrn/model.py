@@ -18,9 +18,10 @@ from torch.nn.functional import leaky_relu, pad
 from zoo.batch import Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
+from zoo.heads import AttentionFiltration, GraphReasoning
 from zoo.interfaces import Aligner, Noise, Similarity, TextEncoder
 from zoo.kernels.soft_alignment import attention_weights
-from zoo.ops import dot_products, in_full, l2_normalize
+from zoo.ops import dot_products, in_full, l2_normalize, linear
 from zoo.options import check_choice
 
 from .blocks import blocks, recomputed
@@ -32,7 +33,6 @@ from .checks import (
     check_slots,
 )
 from .evidence import squared_differences
-from .heads import AttentionFiltration, GraphReasoning
 from .readings import ExpandedReading, HalfReading, Offer, WholeReading
 from .records import Context, HalfReadText, RefinedImage, RefinedText
 from .refinement import (
@@ -44,7 +44,6 @@ from .refinement import (
     Reading,
     SpatialAttention,
     both,
-    linear,
     reweighted,
 )
 

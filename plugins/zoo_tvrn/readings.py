@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from zoo.batch import Fragments
 from zoo.kernels.soft_alignment import attention_weights
-from zoo.ops import in_full, l2_normalize
+from zoo.ops import in_full, l2_normalize, linear
 
 from .records import Context, HalfReadText, RefinedText
-from .refinement import ATTENTION, ContentAttention, Pooling, Projection, Reading, both, linear
+from .refinement import ATTENTION, ContentAttention, Pooling, Projection, Reading, both
 
 
 class Offer(nn.Module):

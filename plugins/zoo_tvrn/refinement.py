@@ -13,20 +13,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from zoo.batch import Fragments
 from zoo.encoders.regions import unit_fragments
 from zoo.kernels.soft_alignment import Attention, attention_weights
-from zoo.ops import in_full, l2_normalize, weighted_mean
+from zoo.ops import in_full, l2_normalize, linear, weighted_mean
 
 SHARPNESS, LEAK = 9, 0.1
 ATTENTION = Attention(SHARPNESS, LEAK, normalize=True)
 """Every attention of TVRN: att(E) = softmax over the sources of 9 E' / ||E'|| over the queries."""
-
-
-def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """A linear map that starts Xavier uniform, its bias 0."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 class ContentAttention(nn.Module):

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..batch import Fragments, Regions
 from ..errors import InputError
 from ..interfaces import EncodedT, ImageEncoder, Noise
-from ..ops import l2_normalize, pad
+from ..ops import l2_normalize, linear, pad
 from ..options import check_share
 
 
@@ -42,9 +42,7 @@ class ReadsRegions(ImageEncoder[EncodedT], ABC):
         super().__init__()
         check_share("region_drop", region_drop)
         self.feature_dim, self.region_drop, self.standardize = feature_dim, region_drop, standardize
-        self.project = nn.Linear(feature_dim, dim)
-        nn.init.xavier_uniform_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        self.project = linear(feature_dim, dim)
         if standardize:
             self.register_buffer("feature_mean", torch.zeros(feature_dim))
             self.register_buffer("feature_scale", torch.ones(feature_dim))

@@ -1,4 +1,4 @@
-"""From the similarity vectors of a pair to one: SGRAF's two heads.
+"""From similarity vectors of a pair to one: SGRAF's two heads (Diao et al., AAAI 2021), TVRN's too.
 
 Nodes are (..., nodes, dim), the whole's first; the mask (..., nodes) says which are real.
 """
@@ -9,42 +9,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear as affine
 
-from zoo.ops import l2_normalize
-
-from .pooling import linear
+from .ops import l2_normalize, linear
 
 
 class GraphStep(nn.Module):
-    """s'_p = ReLU(W_r sum_q e_pq s_q + b), e_p = softmax_q((W_in s_p + b_in) . W_out s_q).
+    """x' = ReLU(W_g sum_y a_y y + b), a = softmax_y((W_q x + b_q) . W_k y).
 
-    Released code has a bias on W_out too, which adds the same to the logits of all q.
+    Released code has a bias on the keys too, which adds the same to the logits of all y.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.incoming, self.outgoing = linear(dim, dim), linear(dim, dim, bias=False)
-        self.reason = linear(dim, dim)
+        self.query, self.key = linear(dim, dim), linear(dim, dim, bias=False)
+        self.change = linear(dim, dim)
 
     def forward(self, asking: Tensor, nodes: Tensor, mask: Tensor) -> Tensor:
-        # One map for both: (W_in p + b) . W_out q = (W_out^T W_in p + W_out^T b) . q
-        outgoing = self.outgoing.weight
-        both = affine(asking, outgoing.T @ self.incoming.weight, self.incoming.bias @ outgoing)
-        edges = (both @ nodes.mT).masked_fill(~mask[..., None, :], -torch.inf).softmax(dim=-1)
-        changed: Tensor = self.reason(edges @ nodes).relu()
+        """What some nodes, (..., asking, dim), become: of that shape."""
+        # One matrix for both: (W_q x + b_q) . W_k y = (W_k^T W_q x + W_k^T b_q) . y
+        both, bias = self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight
+        logits = affine(asking, both, bias) @ nodes.mT
+        weights = logits.masked_fill(~mask[..., None, :], -torch.inf).softmax(dim=-1)
+        changed: Tensor = self.change(weights @ nodes).relu()
         return changed
 
 
 class GraphReasoning(nn.Module):
-    """SGR: in each step every node hears from all; what the whole's node has become is read.
+    """SGR: in each step every node looks at all; what the whole's node has become is read.
 
     In the last step no other node is read, so no other is changed.
     """
 
-    def __init__(self, dim: int, steps: int) -> None:
+    def __init__(self, dim: int, steps: int = 3) -> None:
         super().__init__()
         self.steps = nn.ModuleList(GraphStep(dim) for _ in range(steps))
 
     def forward(self, nodes: Tensor, mask: Tensor) -> Tensor:
+        """(..., dim)."""
         *early, last = self.steps
         for step in early:
             nodes = step(nodes, nodes, mask)
@@ -53,7 +53,7 @@ class GraphReasoning(nn.Module):
 
 
 class AttentionFiltration(nn.Module):
-    """SAF: unit(sum_p b_p s_p), b_p in proportion to sigmoid(w . s_p + b).
+    """SAF: unit(sum_k a_k s_k), a_k in proportion to sigmoid(w . s_k + b).
 
     The length 1 is released code's; the paper's equation has the sum as it is. The paper has a
     batch norm of one channel before the sigmoid. In evaluation that is a factor and a shift, which
@@ -62,9 +62,10 @@ class AttentionFiltration(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.significance = linear(dim, 1)
+        self.weight = linear(dim, 1)
 
     def forward(self, nodes: Tensor, mask: Tensor) -> Tensor:
-        weights = self.significance(nodes).sigmoid().masked_fill(~mask[..., None], 0)
+        """(..., dim)."""
+        weights = self.weight(nodes).sigmoid().masked_fill(~mask[..., None], 0)
         share = weights / (weights.sum(dim=-2, keepdim=True) + 1e-8)
         return l2_normalize((share.mT @ nodes).squeeze(-2))
