@@ -11,9 +11,9 @@ import zoo
 import zoo.report.results
 from tiny import tiny_model
 from zoo import loading, own_names
-from zoo.cards import read_registry
 from zoo.errors import WeightsError
 from zoo.plugins import discover
+from zoo.registry import read_registry
 
 REGISTRY = """schema_version: 1
 methods:

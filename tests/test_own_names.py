@@ -18,11 +18,11 @@ import zoo
 from test_members import other_model, scores_of
 from tiny import tiny_model
 from zoo import own_names
-from zoo.cards import read_registry, shipped_registry
 from zoo.config import Source
 from zoo.errors import InputError, RegistryError, UnknownModelError, WeightsError
 from zoo.own_names import own_file, register, registry, unregister
 from zoo.plugins import discover
+from zoo.registry import read_registry, shipped_registry
 
 ROOT = Path(__file__).resolve().parents[1]
 

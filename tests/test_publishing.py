@@ -17,7 +17,6 @@ from test_cli import in_process_of_its_own
 from test_pulling import score
 from tiny import tiny_model
 from zoo import hub as client
-from zoo.cards import read_registry
 from zoo.errors import InputError, WeightsError
 from zoo.files import sha256
 from zoo.home import home
@@ -26,6 +25,7 @@ from zoo.publishing import entry
 from zoo.publishing.folder import check_folder
 from zoo.publishing.pushing import push
 from zoo.refusals import HubError
+from zoo.registry import read_registry
 from zoo.report.card import BEGIN, EMPTY, END, hand_written, write_card
 from zoo.report.results import add_result
 

@@ -16,9 +16,9 @@ import torch
 import zoo
 from test_cards import RESULT
 from tiny import FEATURES, tiny_model
-from zoo.cards import read_registry
 from zoo.errors import InputError, WeightsError
 from zoo.plugins import discover
+from zoo.registry import read_registry
 from zoo.snapshot_folders import folder_of
 
 REGISTRY = """schema_version: 1

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tiny import tiny_config
-from zoo.cards import shipped_registry
 from zoo.config import Features
 from zoo.errors import InputError, RegistryError
 from zoo.publishing.entry import place_of
 from zoo.publishing.yaml_edits import set_value, to_yaml
+from zoo.registry import shipped_registry
 from zoo.strict_yaml import parse
 
 ROOT = Path(__file__).resolve().parents[1]

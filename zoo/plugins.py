@@ -19,11 +19,12 @@ from typing import Any, Literal
 import pluggy
 
 from . import hooks
-from .cards import Registry, TakenNameError, read_registry, shipped_registry
+from .cards import Registry, TakenNameError
 from .component_table import ComponentTable, Entry, core_table
 from .config import Provider
 from .entry_points import Candidate, candidates
 from .errors import PluginError, RegistryError
+from .registry import read_registry, shipped_registry
 
 Status = Literal[
     "loaded",

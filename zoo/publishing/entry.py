@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import strict_yaml
-from ..cards import Registry, read_registry
+from ..cards import Registry
 from ..config import ModelConfig
 from ..errors import DataError, InputError
 from ..files import Pin
 from ..plugins import discover
+from ..registry import read_registry
 from ..report.recalls import RECALLS, WAYS
 from ..report.tables import feature_words
 from ..schema import Variant
