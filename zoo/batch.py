@@ -61,7 +61,7 @@ class Batch:
 
     @classmethod
     def pick(cls, blocks: Sequence[Self], rows: Sequence[Tensor]) -> Self:
-        """Some rows of each block as one batch, padded as `join` pads, with one copy less."""
+        """Some rows of each block as one batch: `join` of them, without a batch for each block."""
         first = blocks[0]
         values: dict[str, Any] = {field.name: None for field in fields(cls)}
         for name, value in first._fields():
@@ -69,7 +69,8 @@ class Batch:
             if isinstance(value, Batch):
                 values[name] = type(value).pick(column, rows)
             else:
-                values[name] = _picked(column, rows)
+                chosen = zip(column, rows, strict=True)
+                values[name] = _stack([block[some] for block, some in chosen])
         return cls(**values)
 
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
@@ -101,17 +102,6 @@ def _stack(blocks: Sequence[Tensor]) -> Tensor:
         widths = [width for size in reversed(missing) for width in (0, size)]
         padded.append(torch.nn.functional.pad(block, widths) if any(missing) else block)
     return torch.cat(padded)
-
-
-def _picked(blocks: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
-    sizes = [max(block.shape[axis] for block in blocks) for axis in range(1, blocks[0].ndim)]
-    picked = blocks[0].new_zeros(sum(map(len, rows)), *sizes)
-    start = 0
-    for block, chosen in zip(blocks, rows, strict=True):
-        stop = start + len(chosen)
-        picked[(slice(start, stop), *map(slice, block.shape[1:]))] = block[chosen]
-        start = stop
-    return picked
 
 
 @dataclass(frozen=True)
