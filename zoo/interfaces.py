@@ -153,6 +153,22 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
         block by block and get the same numbers.
         """
 
+    def score_pairs(self, images: ImagesT, texts: TextsT, rows: Tensor) -> Similarity:
+        """As `forward`, of some pairs alone: scores and levels are (pairs,).
+
+        rows: (pairs, 2), the rows of an image and of a text; at least one pair
+        """
+        order = rows[:, 0].argsort(stable=True)
+        counts = rows[:, 0].bincount(minlength=len(images)).tolist()
+        asked = zip(images.split(1), texts[rows[order, 1]].split(counts), strict=True)
+        found = [self(image, some) for image, some in asked if len(some)]
+        back = order.argsort()
+        levels = {
+            name: torch.cat([one.levels[name][0] for one in found])[back]
+            for name in found[0].levels
+        }
+        return Similarity(torch.cat([one.scores[0] for one in found])[back], levels)
+
     @property
     def scans(self) -> bool:
         """Whether it has `rounded` and `scan`."""

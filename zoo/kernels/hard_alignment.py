@@ -52,6 +52,22 @@ def hard_alignment(
         return Codes(in_full(best), packing)
 
 
+def listed_hard_alignment(queries: Fragments, codebooks: Fragments, pairs: Tensor) -> Codes:
+    """As `hard_alignment`, to the last bit, of some pairs: (1, fragments), the items being pairs.
+
+    pairs: (pairs, 2), rows of a query item and of a codebook item
+    """
+    longest = queries.mask.shape[1]
+    packing = Packing.of(queries.mask[pairs[:, 0]])
+    pair, place = packing.rows // longest, packing.rows % longest
+    asking, items = pairs[pair, 0] * longest + place, pairs[pair, 1]
+    with torch.autocast(codebooks.mask.device.type, enabled=False):
+        vectors = in_full(queries.embeddings).flatten(0, 1)
+        entries = in_full(codebooks.embeddings)
+        best: Tensor = _BestListed.apply(vectors, entries, ~codebooks.mask, asking, items)  # type: ignore[no-untyped-call]
+        return Codes(best[None], packing)
+
+
 def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes, Codes]:
     """As `hard_alignment`, in bfloat16; and how far each code may be from the one in float32.
 
@@ -87,6 +103,34 @@ class _Best(torch.autograd.Function):
         """Of a loss over hardest negatives few codes have a gradient, of others most have."""
         few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
         return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None
+
+
+class _BestListed(torch.autograd.Function):
+    """(codes,), of a query and an item each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, asking: Tensor, items: Tensor
+    ) -> Tensor:
+        best = entries.new_empty(len(asking))
+        places = None
+        if any(ctx.needs_input_grad):
+            places = torch.empty_like(asking)
+            ctx.save_for_backward(queries, entries, asking, items, places)
+        _fill_listed(best, places, queries, entries, padding, asking, items)
+        return best
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        queries, entries, asking, items, places = ctx.saved_tensors
+        some = gradients[0].nonzero()[:, 0]
+        weights, rows = gradients[0][some, None], asking[some]
+        best = items[some] * entries.shape[1] + places[some]
+        flat = entries.flatten(0, 1)
+        of_queries = torch.zeros_like(queries).index_add_(0, rows, weights * flat[best])
+        of_entries = torch.zeros_like(flat).index_add_(0, best, weights * queries[rows])
+        return of_queries, of_entries.view_as(entries), None, None, None
 
 
 def _few(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
@@ -134,6 +178,36 @@ def _fill(
                 best[items, columns] = similarity.amax(dim=1)
             else:
                 best[items, columns], places[items, columns] = similarity.max(dim=1)
+
+
+def _fill_listed(
+    best: Tensor,
+    places: Tensor | None,
+    queries: Tensor,
+    entries: Tensor,
+    padding: Tensor,
+    asking: Tensor,
+    items: Tensor,
+) -> None:
+    """As `_fill`, of those queries that ask an item, item after item."""
+    fragments = entries.shape[1]
+    padded = bool(padding.any())
+    buffer = queries.new_zeros(COLUMNS, queries.shape[1])
+    order = items.argsort(stable=True)
+    counts = items.bincount(minlength=len(entries)).tolist()
+    for item, asked in enumerate(order.split(counts)):
+        rows = _widened(entries[item])
+        for some in asked.split(COLUMNS):
+            held = buffer[: len(some)]
+            torch.index_select(queries, 0, asking[some], out=held)
+            block = buffer[: max(NARROWEST, len(some))]
+            similarity = torch.mm(rows, block.T)[:fragments, : len(some)]
+            if padded:
+                similarity.masked_fill_(padding[item, :, None], -torch.inf)
+            if places is None:
+                best[some] = similarity.amax(dim=0)
+            else:
+                best[some], places[some] = similarity.max(dim=0)
 
 
 def _widened(vectors: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 Writing x^ for x rounded, <w, v> - <w^, v^> = <w - w^, v> + <w^, v - v^>, so that Cauchy and Schwarz
 bound what rounding the embeddings changes by |w - w^| |v| + |w^| |v - v^|. Both differences are
-known exactly. To this comes what rounding the product itself may change, 2^-8 of it, and what is
-lost where float32 adds up d products in any order: d 2^-24 |w| |v|, once here and once there.
+known exactly. To this comes what rounding the product itself may change, 2^-8 of the power of two
+below it, and what is lost where float32 adds up d products in any order: d 2^-24 |w| |v|, once here
+and once there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from ..ops import in_full
 
 HALF = torch.bfloat16
 ROUNDING = 2.0**-8
-"""The largest relative error of rounding to bfloat16, whose significand has eight bits."""
+"""The largest error of rounding to bfloat16, whose significand has eight bits, of numbers from 1 to
+2; what is rounded up to 1 or to 2 has moved no further."""
 
 SMALLEST = 2.0**-100
 """More than what is lost where products are too small for float32."""
@@ -61,7 +63,8 @@ class Rounded(Batch):
 def product_errors(products: Tensor, queries: tuple[Tensor, Tensor], entries: Rounded) -> Tensor:
     """How far each query's largest rounded dot product may be from float32's: (items, queries).
 
-    products: (items, queries), of rounded embeddings with each item's best entry
+    products: (items, queries), of rounded embeddings with each item's best entry, themselves
+              rounded, as float32
     queries:  (queries,) each, lengths and errors as `Rounded` has them
     """
     lengths, errors = queries
@@ -70,9 +73,15 @@ def product_errors(products: Tensor, queries: tuple[Tensor, Tensor], entries: Ro
     rounded = lengths + errors
     # |w - w^| |v| + |w^| |v - v^| + d 2^-23 |w^| |v^|, each with the item's largest |v|
     total = longest * (errors + adding * rounded) + worst * ((1 + adding) * rounded)
-    # Rounding a product to bfloat16 moves it by 2^-8 of what it becomes; 1.01 and 2^-16 are for
-    # the rounding of the bound itself.
-    return total.mul_(1 + 2**-16).add_(products.abs(), alpha=1.01 * ROUNDING).add_(SMALLEST)
+    # 2^-16 is for the rounding of the bound itself.
+    total.add_(_power_of_two_below(products), alpha=ROUNDING)
+    return total.mul_(1 + 2**-16).add_(SMALLEST)
+
+
+def _power_of_two_below(products: Tensor) -> Tensor:
+    """The largest that is no larger than each; 0 for what is too small for float32's exponent."""
+    exponent = products.view(torch.int32) & 0x7F800000
+    return exponent.view(torch.float32)
 
 
 @contextmanager
