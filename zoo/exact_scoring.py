@@ -97,7 +97,7 @@ class ExactScorer:
         scores = torch.empty(len(pairs))
         images = images.to(self.device)
         numbers = torch.bucketize(pairs[:, 1].contiguous(), self.starts, right=True) - 1
-        for number in numbers.unique().tolist():
+        for number in sorted(set(numbers.tolist())):
             own = numbers == number
             rows = pairs[own] - torch.stack([torch.tensor(0), self.starts[number]])
             texts = self.texts[number].to(self.device)

@@ -102,6 +102,8 @@ class HardAligner(Aligner[Fragments, Fragments]):
     have, and its softmax pooling is NaN where there is padding.
     """
 
+    pairwise = True
+
     def __init__(
         self,
         coding: str = "vha",

@@ -48,7 +48,8 @@ def hard_alignment(
     with torch.autocast(codebooks.mask.device.type, enabled=False):
         packed = packing.pack(_in(dtype, queries.embeddings))
         entries = _in(dtype, codebooks.embeddings)
-        best: Tensor = _Best.apply(packed, entries, ~codebooks.mask)  # type: ignore[no-untyped-call]
+        asked = packed, entries, ~codebooks.mask, torch.is_grad_enabled()
+        best: Tensor = _Best.apply(*asked)  # type: ignore[no-untyped-call]
         return Codes(in_full(best), packing)
 
 
@@ -64,7 +65,8 @@ def listed_hard_alignment(queries: Fragments, codebooks: Fragments, pairs: Tenso
     with torch.autocast(codebooks.mask.device.type, enabled=False):
         vectors = in_full(queries.embeddings).flatten(0, 1)
         entries = in_full(codebooks.embeddings)
-        best: Tensor = _BestListed.apply(vectors, entries, ~codebooks.mask, asking, items)  # type: ignore[no-untyped-call]
+        asked = vectors, entries, ~codebooks.mask, asking, items, torch.is_grad_enabled()
+        best: Tensor = _BestListed.apply(*asked)  # type: ignore[no-untyped-call]
         return Codes(best[None], packing)
 
 
@@ -85,13 +87,16 @@ def _in(dtype: torch.dtype | None, embeddings: Tensor) -> Tensor:
 
 
 class _Best(torch.autograd.Function):
-    """(items, queries), remembering which entry was the best and no similarity."""
+    """(items, queries), remembering which entry was the best and no similarity.
+
+    `keep` is whether there may be a backward: `needs_input_grad` does not see `no_grad`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, keep: bool) -> Tensor:
         best = entries.new_empty(len(entries), len(queries))
         places = None
-        if any(ctx.needs_input_grad):
+        if keep and any(ctx.needs_input_grad):
             places = torch.empty(best.shape, dtype=torch.long, device=best.device)
             ctx.save_for_backward(queries, entries, places)
         _fill(best, places, queries, entries, padding)
@@ -99,22 +104,28 @@ class _Best(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Of a loss over hardest negatives few codes have a gradient, of others most have."""
         few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
-        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None
+        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None, None
 
 
 class _BestListed(torch.autograd.Function):
-    """(codes,), of a query and an item each."""
+    """(codes,), of a query and an item each; otherwise as `_Best`."""
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, asking: Tensor, items: Tensor
+        ctx: Any,
+        queries: Tensor,
+        entries: Tensor,
+        padding: Tensor,
+        asking: Tensor,
+        items: Tensor,
+        keep: bool,
     ) -> Tensor:
         best = entries.new_empty(len(asking))
         places = None
-        if any(ctx.needs_input_grad):
+        if keep and any(ctx.needs_input_grad):
             places = torch.empty_like(asking)
             ctx.save_for_backward(queries, entries, asking, items, places)
         _fill_listed(best, places, queries, entries, padding, asking, items)
@@ -124,13 +135,14 @@ class _BestListed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         queries, entries, asking, items, places = ctx.saved_tensors
-        some = gradients[0].nonzero()[:, 0]
-        weights, rows = gradients[0][some, None], asking[some]
-        best = items[some] * entries.shape[1] + places[some]
         flat = entries.flatten(0, 1)
-        of_queries = torch.zeros_like(queries).index_add_(0, rows, weights * flat[best])
-        of_entries = torch.zeros_like(flat).index_add_(0, best, weights * queries[rows])
-        return of_queries, of_entries.view_as(entries), None, None, None
+        of_queries, of_entries = torch.zeros_like(queries), torch.zeros_like(flat)
+        for some in torch.split(gradients[0].nonzero()[:, 0], COLUMNS):
+            weights, rows = gradients[0][some, None], asking[some]
+            best = items[some] * entries.shape[1] + places[some]
+            of_queries.index_add_(0, rows, weights * flat[best])
+            of_entries.index_add_(0, best, weights * queries[rows])
+        return of_queries, of_entries.view_as(entries), None, None, None, None
 
 
 def _few(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
@@ -195,9 +207,9 @@ def _fill_listed(
     buffer = queries.new_zeros(COLUMNS, queries.shape[1])
     order = items.argsort(stable=True)
     counts = items.bincount(minlength=len(entries)).tolist()
-    for item, asked in enumerate(order.split(counts)):
+    for item, asked in enumerate(torch.split(order, counts)):
         rows = _widened(entries[item])
-        for some in asked.split(COLUMNS):
+        for some in torch.split(asked, COLUMNS):
             held = buffer[: len(some)]
             torch.index_select(queries, 0, asking[some], out=held)
             block = buffer[: max(NARROWEST, len(some))]
@@ -212,7 +224,8 @@ def _fill_listed(
 
 def _widened(vectors: Tensor) -> Tensor:
     """With zero vectors behind them where they are too few."""
-    return pad(vectors, (0, 0, 0, max(0, NARROWEST - len(vectors))))
+    missing = NARROWEST - len(vectors)
+    return vectors if missing <= 0 else pad(vectors, (0, 0, 0, missing))
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

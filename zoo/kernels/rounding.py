@@ -25,6 +25,9 @@ ROUNDING = 2.0**-8
 """The largest error of rounding to bfloat16, whose significand has eight bits, of numbers from 1 to
 2; what is rounded up to 1 or to 2 has moved no further."""
 
+NUMBERS = 2**18
+"""Rounded at once."""
+
 SMALLEST = 2.0**-100
 """More than what is lost where products are too small for float32."""
 
@@ -46,18 +49,26 @@ class Rounded(Batch):
 
     @classmethod
     def of(cls, fragments: Fragments) -> Self:
-        """Round fragments."""
-        full = in_full(fragments.embeddings).masked_fill(~fragments.mask[..., None], 0)
-        half = full.to(HALF)
-        slack = 1 + 2**-20 * full.shape[-1] ** 0.5  # lengths are rounded themselves
-        lengths = torch.linalg.vector_norm(full, dim=-1) * slack
-        errors = torch.linalg.vector_norm(full - half, dim=-1) * slack
+        """Round fragments; some items at a time, so that what is not kept stays in the cache."""
+        size = max(1, NUMBERS // fragments.embeddings[0].numel())
+        parts = zip(*map(_rounded, fragments.split(size)), strict=True)
+        half, lengths, errors = map(torch.cat, parts)
         return cls(half, fragments.mask, lengths, errors)
 
     @property
     def fragments(self) -> Fragments:
         """The rounded embeddings."""
         return Fragments(self.embeddings, self.mask)
+
+
+def _rounded(fragments: Fragments) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings, lengths and errors as `Rounded` has them."""
+    full = in_full(fragments.embeddings).masked_fill(~fragments.mask[..., None], 0)
+    half = full.to(HALF)
+    slack = 1 + 2**-20 * full.shape[-1] ** 0.5  # lengths are rounded themselves
+    lengths = torch.linalg.vector_norm(full, dim=-1)
+    errors = torch.linalg.vector_norm(full.sub_(half), dim=-1)
+    return half, lengths * slack, errors * slack
 
 
 def product_errors(products: Tensor, queries: tuple[Tensor, Tensor], entries: Rounded) -> Tensor:
