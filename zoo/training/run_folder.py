@@ -48,7 +48,9 @@ class RunFolder:
         with held(self.path / ".lock", busy):
             yield
 
-    def open(self, recipe: Recipe, data: Mapping[str, str], *, resume: bool) -> bool:
+    def open(
+        self, recipe: Recipe, data: Mapping[str, str], *, resume: bool, ranks: int = 1
+    ) -> bool:
         """Check what lies here against what is asked; True if the run is finished already.
 
         A run that ended before its first checkpoint left nothing to keep, so it begins anew.
@@ -67,7 +69,7 @@ class RunFolder:
                 "Choose another --work-dir" + ("." if finished else ", or go on with it: --resume.")
             )
         if record is not None:
-            self.check_same(record, recipe, data)
+            self.check_same(record, recipe, data, ranks)
         return finished
 
     def state(self) -> Literal["new", "unfinished", "finished"]:
@@ -78,15 +80,22 @@ class RunFolder:
         return "unfinished" if list_checkpoints(self.checkpoints) else "new"
 
     def check_same(
-        self, record: Mapping[str, Any], recipe: Recipe, data: Mapping[str, str]
+        self,
+        record: Mapping[str, Any],
+        recipe: Recipe,
+        data: Mapping[str, str],
+        ranks: int = 1,
     ) -> None:
-        """Raise `InputError` when recipe or data are not those that the run began with."""
+        """Raise `InputError` when recipe, data or ranks are not those that the run began with."""
         changed = differences(record["recipe"], recipe.settings)
         changed += [
             f"data of {name}: fingerprint was {before[:12]}, is {data.get(name, 'none')[:12]}"
             for name, before in record["data"].items()
             if data.get(name) != before
         ]
+        before_ranks = record.get("ranks", 1)
+        if before_ranks != ranks:
+            changed.append(f"processes: were {before_ranks}, are {ranks}")
         if changed:
             raise InputError(
                 f"The run in {self.path} began with other settings ({'; '.join(changed[:6])}), "
@@ -95,7 +104,12 @@ class RunFolder:
             )
 
     def begin(
-        self, recipe: Recipe, data: Mapping[str, str], command: Sequence[str], device: str
+        self,
+        recipe: Recipe,
+        data: Mapping[str, str],
+        command: Sequence[str],
+        device: str,
+        ranks: int = 1,
     ) -> list[str]:
         """Record how the run was started; a resumed one keeps its record.
 
@@ -104,7 +118,7 @@ class RunFolder:
         here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
         began = self.record()
         if began is None:
-            record = run_meta(recipe, data) | {
+            record = run_meta(recipe, data, ranks) | {
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
@@ -145,9 +159,10 @@ class RunFolder:
         write_atomically(self.record_file, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def run_meta(recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
-    """What identifies a run: its recipe, seed and data."""
-    return {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+def run_meta(recipe: Recipe, data: Mapping[str, str], ranks: int = 1) -> dict[str, Any]:
+    """What identifies a run: its recipe, seed and data, and how many processes train."""
+    identity = {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+    return identity | {"ranks": ranks}
 
 
 def fingerprints(*datasets: Dataset | None) -> dict[str, str]:
