@@ -13,9 +13,10 @@ from torch import nn
 
 from ..errors import InputError
 from ..interfaces import Loss
-from ..ranks import ALONE, Ranks
+from ..processes import Processes
 from .average import Average, averaged
 from .engine import Hook, ZooRunner
+from .gathering import ALONE
 from .seeds import mix
 
 
@@ -131,7 +132,7 @@ class SavingHook(Hook):  # type: ignore[misc]
     """Saves at the end of each epoch, each `every` iterations, and when asked to stop.
 
     SIGTERM or SIGINT (Ctrl-C): save after the iteration that is running, then leave; a second
-    one leaves at once. Of several ranks one is enough to be asked, and all may be, more than once.
+    one leaves at once. Of several processes one is enough to be asked, and all may be, and again.
     """
 
     priority = "VERY_LOW"
@@ -140,9 +141,9 @@ class SavingHook(Hook):  # type: ignore[misc]
         self,
         save: Callable[[int, int], None],
         every: int | None = None,
-        ranks: Ranks = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
-        self.save, self.every, self.ranks = save, every, ranks
+        self.save, self.every, self.processes = save, every, processes
         self.asked: int | None = None
         self.before: dict[int, Any] = {}
 
@@ -185,11 +186,11 @@ class SavingHook(Hook):  # type: ignore[misc]
     def _ask(self, number: int, frame: Any) -> None:
         del frame
         self.asked = number
-        if self.ranks.count == 1:
+        if self.processes.count == 1:
             self.restore_signals()
 
     def _hear_the_others(self) -> None:
-        self.asked = self.ranks.largest(self.asked or 0) or None
+        self.asked = max(self.processes.everyones(self.asked or 0)) or None
 
     def _leave_if_asked(self) -> None:
         if self.asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import uuid
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from ..errors import InputError
 from ..evaluation import evaluate
 from ..files import sha256, write_atomically
 from ..model import MatchingModel
-from ..ranks import ALONE, Ranks
+from ..processes import Processes
 from ..saving import RESULTS, WEIGHTS
 from ..split_scores import check_extractor
 from ..version import __version__
@@ -26,8 +27,6 @@ from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (
     Checkpoint,
-    checkpoint_bytes,
-    checkpoint_of,
     newest_checkpoint,
     prune,
     write_checkpoint,
@@ -35,7 +34,7 @@ from .checkpoint import (
 from .clock import Clock
 from .data import Division, training_loader
 from .engine import Hook, ZooRunner
-from .gathering import share_tensors
+from .gathering import ALONE, share_tensors
 from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
 from .journal import JournalHook, trim_log, warn
 from .norms import share_norms
@@ -59,16 +58,16 @@ class Run:
         data_prints: Mapping[str, str],
         device: torch.device,
         console: Console,
-        ranks: Ranks = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
-        self.training, self.ranks = training, ranks
-        self.meta = run_meta(recipe, data_prints, ranks.count)
-        check_division(recipe, ranks)
+        self.training, self.processes = training, processes
+        self.meta = run_meta(recipe, data_prints, processes.count)
+        check_division(recipe, processes)
         self.model, self.loss = build_from(recipe, training, data)
         self.resumed = self._newest()
         if self.resumed is not None:
-            folder.check_same(self.resumed.meta, recipe, data_prints, ranks.count)
+            folder.check_same(self.resumed.meta, recipe, data_prints, processes.count)
         else:
             initialize(self.model, recipe, training, data)
             if training.features is not None:
@@ -77,18 +76,18 @@ class Run:
             self.model,
             self.loss,
             recipe["autocast"],
-            ranks=ranks,
+            processes=processes,
             gather=recipe["gather"],
             accumulate=recipe["accumulate"],
         )
         self.pair.to(device)
-        if ranks.count > 1:
+        if processes.count > 1:
             share_norms(self.pair)
             share_tensors(self.pair.state_dict().values())
-        self.where = _where(device, ranks)
+        self.where = _where(device, processes)
         self.average = _average(self.model, recipe)
         self.findings, self.clock = Findings(), Clock()
-        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], ranks)
+        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
         self.journal = JournalHook(folder.log, self.findings, recipe["log_every"], console)
         self.runner = self._runner()
 
@@ -106,7 +105,7 @@ class Run:
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write a checkpoint, then remove those that are no longer needed; the others wait."""
-        self.ranks.from_first(lambda: self._save(epoch, iteration))
+        self.processes.once(lambda: self._save(epoch, iteration))
 
     def _save(self, epoch: int, iteration: int) -> None:
         runner, average = self.runner, self.average
@@ -129,7 +128,7 @@ class Run:
         """Put everything where the newest checkpoint left it."""
         saved = self.resumed
         self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
-        if self.ranks.first:
+        if self.processes.first:
             trim_log(self.folder.log, saved.state["iteration"] if saved else 0)
         if saved is None:
             return
@@ -141,7 +140,7 @@ class Run:
         if self.average is not None and saved.average is not None:
             self.average.restore(saved.average, state["average_updates"])
         self.findings.best, self.findings.last = state["best"], state["last"]
-        if state["best"] and not self.ranks.from_first(self.folder.model.is_dir):
+        if state["best"] and not self.processes.once(self.folder.model.is_dir):
             self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
             self.findings.best = {}
         runner.place(state["epoch"], state["iteration"])
@@ -149,7 +148,7 @@ class Run:
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""
-        self.ranks.from_first(self._export)
+        self.processes.once(self._export)
 
     def _export(self) -> None:
         half = self.recipe["export"]["half"]
@@ -160,7 +159,7 @@ class Run:
         if not self.findings.best:
             with averaged(self.average):
                 self.export()
-        self.ranks.from_first(self._finish)
+        self.processes.once(self._finish)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 
@@ -170,9 +169,8 @@ class Run:
         self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
     def measure(self) -> dict[str, Any]:
-        """Figures on dev, with the record of the measurement; the first rank makes it."""
-        figures: dict[str, Any] = self.ranks.from_first(self._measure)
-        return figures
+        """Figures on dev, with the record of the measurement; the first process makes it."""
+        return self.processes.once(self._measure)
 
     def _measure(self) -> dict[str, Any]:
         assert self.dev is not None
@@ -183,18 +181,8 @@ class Run:
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
     def _newest(self) -> Checkpoint | None:
-        """The newest checkpoint as the first rank finds it, whatever disk the others see."""
-        found: list[Checkpoint] = []
-
-        def find() -> bool:
-            newest = newest_checkpoint(self.folder.checkpoints, self._warn)
-            found.extend([newest] if newest else [])
-            return newest is not None
-
-        if not self.ranks.from_first(find):
-            return None
-        content = self.ranks.shared(checkpoint_bytes(found[0]) if found else b"")
-        return found[0] if found else checkpoint_of(content)
+        """The newest checkpoint as the first process finds it, whatever disk the others see."""
+        return self.processes.once(lambda: newest_checkpoint(self.folder.checkpoints, self._warn))
 
     @property
     def _selection(self) -> str:
@@ -243,8 +231,8 @@ class Run:
                 self.training,
                 recipe["data"],
                 recipe["seed"],
-                Division(self.ranks.number, self.ranks.count, recipe["gather"]),
-                neighbours=self.ranks.beside,
+                Division(self.processes.number, self.processes.count, recipe["gather"]),
+                neighbours=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
             ),
             train_cfg=train_cfg,
             optim_wrapper={"constructor": "GroupByPrefix"} | recipe["optim_wrapper"],
@@ -258,7 +246,7 @@ class Run:
 
     def _hooks(self, every: int) -> list[Hook]:
         hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.saving]
-        if self.ranks.first:
+        if self.processes.first:
             hooks.append(self.journal)
         if self.recipe["warm_up"]:
             hooks.append(WarmUpHook(self.loss, **self.recipe["warm_up"]))
@@ -277,26 +265,26 @@ class Run:
         warn(self.console, text)
 
 
-def check_division(recipe: Recipe, ranks: Ranks) -> None:
-    """Raise `InputError` where the ranks, and their pieces, cannot have equal parts of a batch."""
+def check_division(recipe: Recipe, processes: Processes) -> None:
+    """Raise `InputError` where processes, and their pieces, cannot have equal parts of a batch."""
     size, pieces = recipe["data"]["batch_size"], recipe["accumulate"]
-    parts = ranks.count * pieces
+    parts = processes.count * pieces
     if size % parts:
         raise InputError(
             f"data.batch_size is {size}, the batch of all processes together, and cannot be "
-            f"divided by {ranks.count} processes x accumulate {pieces} = {parts}. Set "
+            f"divided by {processes.count} processes x accumulate {pieces} = {parts}. Set "
             f"data.batch_size={max(size // parts, 1) * parts}."
         )
-    if ranks.count > 1 and not recipe["gather"] and not recipe["data"]["drop_last"]:
+    if processes.count > 1 and not recipe["gather"] and not recipe["data"]["drop_last"]:
         raise InputError(
             "gather is off and data.drop_last too, so the last batch of an epoch may have fewer "
             "samples than there are processes. Set one of them to True."
         )
 
 
-def _where(device: torch.device, ranks: Ranks) -> str:
+def _where(device: torch.device, processes: Processes) -> str:
     words = device_words(device)
-    return words if ranks.count == 1 else f"{ranks.count} processes: {words} each"
+    return words if processes.count == 1 else f"{processes.count} processes: {words} each"
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

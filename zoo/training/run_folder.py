@@ -49,7 +49,7 @@ class RunFolder:
             yield
 
     def open(
-        self, recipe: Recipe, data: Mapping[str, str], *, resume: bool, ranks: int = 1
+        self, recipe: Recipe, data: Mapping[str, str], *, resume: bool, processes: int = 1
     ) -> bool:
         """Check what lies here against what is asked; True if the run is finished already.
 
@@ -69,7 +69,7 @@ class RunFolder:
                 "Choose another --work-dir" + ("." if finished else ", or go on with it: --resume.")
             )
         if record is not None:
-            self.check_same(record, recipe, data, ranks)
+            self.check_same(record, recipe, data, processes)
         return finished
 
     def state(self) -> Literal["new", "unfinished", "finished"]:
@@ -84,18 +84,18 @@ class RunFolder:
         record: Mapping[str, Any],
         recipe: Recipe,
         data: Mapping[str, str],
-        ranks: int = 1,
+        processes: int = 1,
     ) -> None:
-        """Raise `InputError` when recipe, data or ranks are not those that the run began with."""
+        """Raise `InputError` when recipe, data or processes are not those that it began with."""
         changed = differences(record["recipe"], recipe.settings)
         changed += [
             f"data of {name}: fingerprint was {before[:12]}, is {data.get(name, 'none')[:12]}"
             for name, before in record["data"].items()
             if data.get(name) != before
         ]
-        before_ranks = record.get("ranks", 1)
-        if before_ranks != ranks:
-            changed.append(f"processes: were {before_ranks}, are {ranks}")
+        were = record.get("processes", 1)
+        if were != processes:
+            changed.append(f"processes: were {were}, are {processes}")
         if changed:
             raise InputError(
                 f"The run in {self.path} began with other settings ({'; '.join(changed[:6])}), "
@@ -109,7 +109,7 @@ class RunFolder:
         data: Mapping[str, str],
         command: Sequence[str],
         device: str,
-        ranks: int = 1,
+        processes: int = 1,
     ) -> list[str]:
         """Record how the run was started; a resumed one keeps its record.
 
@@ -118,7 +118,7 @@ class RunFolder:
         here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
         began = self.record()
         if began is None:
-            record = run_meta(recipe, data, ranks) | {
+            record = run_meta(recipe, data, processes) | {
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
@@ -159,10 +159,10 @@ class RunFolder:
         write_atomically(self.record_file, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def run_meta(recipe: Recipe, data: Mapping[str, str], ranks: int = 1) -> dict[str, Any]:
+def run_meta(recipe: Recipe, data: Mapping[str, str], processes: int = 1) -> dict[str, Any]:
     """What identifies a run: its recipe, seed and data, and how many processes train."""
     identity = {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
-    return identity | {"ranks": ranks}
+    return identity | {"processes": processes}
 
 
 def fingerprints(*datasets: Dataset | None) -> dict[str, str]:
