@@ -169,8 +169,8 @@ def _common_shapes(tensors: Mapping[str, Tensor], processes: Processes) -> dict[
         }:
             raise DataError(
                 f"Process {number} encoded items with the fields {', '.join(theirs)}, process "
-                f"{processes.number} with {', '.join(own)}. An encoder must fill the same fields for "
-                "any items; until then set gather=False, or train in one process."
+                f"{processes.number} with {', '.join(own)}. An encoder must fill the same fields "
+                "for any items; until then set gather=False, or train in one process."
             )
     return {
         path: [max(sizes) for sizes in zip(*(theirs[path] for theirs in everyone), strict=True)]
