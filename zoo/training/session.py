@@ -14,6 +14,7 @@ from ..data.dataset import Dataset, open_dataset
 from ..device import usable_device
 from ..errors import InputError
 from .building import named_files
+from .continuing import Resume, resume_mode
 from .journal import warn
 from .recipe import Recipe, read_recipe
 from .run import Run
@@ -25,7 +26,7 @@ def train(
     data: Path | str,
     work_dir: Path | str,
     *,
-    resume: bool = False,
+    resume: bool | Resume = False,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     features: Path | str | None = None,
     device: str | None = None,
@@ -35,13 +36,15 @@ def train(
 
     The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
     any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
-    bit. `device` is CUDA where torch finds it, else the CPU. Raises `InputError` for a recipe or
-    an option that cannot be used, and `DataError` for data that are missing, a folder that is
-    taken, and a loss that is not finite.
+    bit; with `resume="loose"` it goes on with other settings, which run.json records. `device` is
+    CUDA where torch finds it, else the CPU. Raises `InputError` for a recipe or an option that
+    cannot be used, and `DataError` for data that are missing, a folder that is taken, and a loss
+    that is not finite.
 
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
     """
+    mode = resume_mode(resume)
     settings = read_recipe(recipe, overrides)
     where = usable_device(device or default_device())
     folder = RunFolder(Path(work_dir))
@@ -50,10 +53,20 @@ def train(
     training, dev = open_data(settings, Path(data), store)
     prints = data_prints(settings, Path(data), training, dev)
     with folder.locked():
-        if folder.open(settings, prints, resume=resume):
+        if folder.open(settings, prints, resume=mode):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
             return folder.model
-        run = Run(settings, folder, training, dev, Path(data), prints, where, console)
+        run = Run(
+            settings,
+            folder,
+            training,
+            dev,
+            Path(data),
+            prints,
+            where,
+            console,
+            resume=mode or "exact",
+        )
         for change in folder.begin(settings, prints, this_command(), str(where)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
