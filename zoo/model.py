@@ -108,7 +108,7 @@ class MatchingModel(nn.Module):
         _refuse_bad_list(images, "images")
         _check_batch_size(batch_size)
         return self._encode_blocks(
-            self._encode_prepared, self._prepared(images, batch_size), advance
+            self.encode_prepared, self._prepared(images, batch_size), advance
         )
 
     def score(self, images: Batch, texts: Batch, *, advance: Advance | None = None) -> Tensor:
@@ -165,21 +165,25 @@ class MatchingModel(nn.Module):
 
     def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
         """From prepared items to similarities, with gradients: what training calls."""
-        encoded_images, encoded_texts = self._encode_prepared(images), self.text_encoder(texts)
+        encoded_images, encoded_texts = self.encode_prepared(images), self.text_encoder(texts)
         similarity: Similarity = self.aligner(encoded_images, encoded_texts)
         return replace(similarity, images=encoded_images, texts=encoded_texts)
 
-    @property
-    def _name(self) -> str:
-        return self.config.name if self.config else "This model"
+    def encode_prepared(self, images: Photos | Regions) -> Batch:
+        """Encode prepared images, with gradients where they are on.
 
-    def _encode_prepared(self, images: Photos | Regions) -> Batch:
+        Raises `InputError` for photographs when the model reads features only.
+        """
         if isinstance(images, Photos):
             if self.extractor is None:
                 raise InputError(f"{self._name} has no extractor. Pass region features instead.")
             images = self.extractor(images)
         encoded: Batch = self.image_encoder(images)
         return encoded
+
+    @property
+    def _name(self) -> str:
+        return self.config.name if self.config else "This model"
 
     def _prepared(self, images: Any, size: int) -> Iterator[Photos | Regions]:
         """Prepared blocks of images: pictures opened block by block, features checked at once."""

@@ -29,7 +29,7 @@ from .ablation_record import AblationRecord
 from .continuing import what_changed
 from .overrides import parse
 from .recipe import read_recipe
-from .run_folder import RunFolder, now, this_command
+from .run_folder import RunFolder, now, run_meta, this_command
 from .session import data_prints, default_device, open_data, open_split, train
 from .settings import FULL
 from .trial import Trial
@@ -188,7 +188,8 @@ class Ablation:
             record = trial.folder.record()
             if record is not None and trial.folder.state() != "new":
                 prints = data_prints(trial.recipe, self.data, training, dev)
-                what_changed(record, trial.recipe, prints, trial.folder.path, "exact")
+                asked = run_meta(trial.recipe, prints)
+                what_changed(record, asked, trial.folder.path, "exact")
             if trial.row not in checked:
                 checked.add(trial.row)
                 trial.check_builds(training, self.data)

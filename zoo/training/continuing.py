@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from .overrides import changes
-from .recipe import Recipe
+from .overrides import differences
 from .settings import checked
 
 Resume = Literal["exact", "loose"]
@@ -33,22 +32,24 @@ def resume_mode(asked: bool | str) -> Resume | None:
 
 
 def what_changed(
-    began: Mapping[str, Any], recipe: Recipe, data: Mapping[str, str], where: Path, resume: Resume
+    began: Mapping[str, Any], asked: Mapping[str, Any], where: Path, resume: Resume
 ) -> list[str]:
-    """What differs from the recipe and the data that a run began with, one line each.
+    """What differs between how the run in `where` began and what is asked of it, one line each.
 
-    `began` has `recipe` and `data` of the run in `where`. Raises `InputError` for any difference on
-    an exact resume, and on a loose one for those that would make it a run of another model.
+    Both have `recipe`, `data` and `ranks`. Raises `InputError` for any difference on an exact
+    resume, and on a loose one for those that would make it a run of another model.
     """
     before = checked(began["recipe"], where)
     del before["ablations"]
-    settings = changes(before, recipe.settings)
-    files = {name: was for name, was in began["data"].items() if data.get(name) != was}
-    lines = [f"{key}: was {was!r}, is {now!r}" for key, (was, now) in settings.items()]
+    data = asked["data"]
+    lines = differences(before, asked["recipe"])
     lines += [
         f"data of {name}: fingerprint was {was[:12]}, is {data.get(name, 'none')[:12]}"
-        for name, was in files.items()
+        for name, was in began["data"].items()
+        if data.get(name) != was
     ]
+    if began.get("ranks", 1) != asked.get("ranks", 1):
+        lines.append(f"processes: were {began.get('ranks', 1)}, are {asked.get('ranks', 1)}")
     if lines and resume == "exact":
         raise InputError(
             f"The run in {where} began with other settings ({'; '.join(lines[:SHOWN])}), "

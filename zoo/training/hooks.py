@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..interfaces import Loss
+from ..ranks import ALONE, Ranks
 from .average import Average, averaged
 from .engine import Hook, ZooRunner
 from .seeds import mix
@@ -130,13 +131,18 @@ class SavingHook(Hook):  # type: ignore[misc]
     """Saves at the end of each epoch, each `every` iterations, and when asked to stop.
 
     SIGTERM or SIGINT (Ctrl-C): save after the iteration that is running, then leave; a second
-    one leaves at once.
+    one leaves at once. Of several ranks one is enough to be asked, and all may be, more than once.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, save: Callable[[int, int], None], every: int | None = None) -> None:
-        self.save, self.every = save, every
+    def __init__(
+        self,
+        save: Callable[[int, int], None],
+        every: int | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.save, self.every, self.ranks = save, every, ranks
         self.asked: int | None = None
         self.before: dict[int, Any] = {}
 
@@ -152,6 +158,7 @@ class SavingHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Save in the middle of an epoch. Its last iteration is left to the end of the epoch."""
         del batch_idx, data_batch, outputs
+        self._hear_the_others()
         done = runner.iter + 1
         last = done == (runner.epoch + 1) * len(runner.train_dataloader)
         if self.asked or (self.every and done % self.every == 0 and not last):
@@ -160,6 +167,7 @@ class SavingHook(Hook):  # type: ignore[misc]
 
     def after_train_epoch(self, runner: ZooRunner) -> None:
         """Save what the epoch made, after it was measured."""
+        self._hear_the_others()
         self.save(runner.epoch + 1, runner.iter)
         self._leave_if_asked()
 
@@ -177,7 +185,11 @@ class SavingHook(Hook):  # type: ignore[misc]
     def _ask(self, number: int, frame: Any) -> None:
         del frame
         self.asked = number
-        self.restore_signals()
+        if self.ranks.count == 1:
+            self.restore_signals()
+
+    def _hear_the_others(self) -> None:
+        self.asked = self.ranks.largest(self.asked or 0) or None
 
     def _leave_if_asked(self) -> None:
         if self.asked:

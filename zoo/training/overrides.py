@@ -44,23 +44,13 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs in two recipes and would change the weights, one line a setting."""
-    return [
-        f"{key}: was {was!r}, is {now_is!r}" for key, (was, now_is) in changes(before, now).items()
-    ]
-
-
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ in two recipes and would change the weights: what was, what is.
-
-    A key that only one of them has is "absent" in the other.
-    """
     old, new = flatten(before), flatten(now)
     absent = "absent"
-    return {
-        key: (old.get(key, absent), new.get(key, absent))
+    return [
+        f"{key}: was {old.get(key, absent)!r}, is {new.get(key, absent)!r}"
         for key in sorted(old.keys() | new.keys())
         if key not in WITHOUT_EFFECT and old.get(key, absent) != new.get(key, absent)
-    }
+    ]
 
 
 def parse(overrides: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:

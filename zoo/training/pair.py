@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,36 +15,69 @@ from ..batch import Batch
 from ..errors import DataError, InputError
 from ..interfaces import Loss
 from ..model import MatchingModel
+from ..ranks import ALONE, Ranks
 from ..spelling import nearest
+from .comparing import Comparison
 from .data import TrainingBatch
 from .engine import OptimWrapper
+from .gathering import sum_gradients, summed
 from .optimizer import diverged
 
 
 class TrainedPair(nn.Module):
-    """A model and its loss: what the Runner steps. The loss may have parameters of its own."""
+    """A model and its loss: what the Runner steps. The loss may have parameters of its own.
 
-    def __init__(self, model: MatchingModel, loss: Loss, autocast: Sequence[str] = ()) -> None:
+    ranks:      who train it together
+    gather:     whether they divide one batch, so that negatives come from all of them; if not,
+                each has a batch of its own, and the loss is the mean of theirs
+    accumulate: in how many pieces a rank goes through its share, for want of memory
+    """
+
+    def __init__(
+        self,
+        model: MatchingModel,
+        loss: Loss,
+        autocast: Sequence[str] = (),
+        *,
+        ranks: Ranks = ALONE,
+        gather: bool = True,
+        accumulate: int = 1,
+    ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
         self.low_precision = [_submodule(model, name) for name in autocast]
+        self.ranks, self.gather = ranks, gather
+        among = ranks if gather else ALONE
+        self.compare = Comparison(model, accumulate, among, self._precision)
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch: a scalar."""
-        with autocast(self.low_precision, self.model.device.type):
-            similarity = self.model(batch.images, batch.texts)
+        similarity = self.compare(batch)
         levels = {name: level.float() for name, level in similarity.levels.items()}
         scores = similarity.scores.float()
         return self.loss(replace(similarity, scores=scores, levels=levels), batch.pairs)
 
     def train_step(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> dict[str, float]:
         """One update of the weights. Raises `DataError` when the loss is not finite."""
-        value = self(batch.to(self.model.device))
-        loss = value.item()
+        value = self(batch.to(self.model.device)) / self.ranks.count
+        loss = self._of_all(value)
         if not math.isfinite(loss):
             raise DataError(diverged("loss", loss, optim_wrapper.inner_count))
-        optim_wrapper.update_params(value)
+        optim_wrapper.backward(value)
+        if self.ranks.count > 1:
+            sum_gradients(self.parameters())
+        optim_wrapper.step()
+        optim_wrapper.zero_grad()
         return {"loss": loss}
+
+    def _of_all(self, value: Tensor) -> float:
+        """The loss of the step, of which each rank has a part; where they gather, an equal one."""
+        if self.gather or self.ranks.count == 1:
+            return value.item() * self.ranks.count
+        return summed(value.detach()).item()
+
+    def _precision(self) -> AbstractContextManager[None]:
+        return autocast(self.low_precision, self.model.device.type)
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from rich.console import Console
 
 from ..data.dataset import Dataset
 from ..device import device_words
+from ..errors import InputError
 from ..evaluation import evaluate
 from ..files import sha256, write_atomically
 from ..model import MatchingModel
+from ..ranks import ALONE, Ranks
 from ..saving import RESULTS, WEIGHTS
 from ..split_scores import check_extractor
 from ..version import __version__
@@ -25,6 +27,8 @@ from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (
     Checkpoint,
+    checkpoint_bytes,
+    checkpoint_of,
     newest_checkpoint,
     prune,
     write_checkpoint,
@@ -38,10 +42,12 @@ from .continuing import (
     take_weights,
     what_changed,
 )
-from .data import training_loader
+from .data import Division, training_loader
 from .engine import Hook, ZooRunner
+from .gathering import share_tensors
 from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
 from .journal import JournalHook, trim_log, warn
+from .norms import share_norms
 from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta, this_command
@@ -63,28 +69,39 @@ class Run:
         data_prints: Mapping[str, str],
         device: torch.device,
         console: Console,
+        ranks: Ranks = ALONE,
         *,
         resume: Resume = "exact",
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
-        self.training, self.meta = training, run_meta(recipe, data_prints)
-        self.resumed = saved = newest_checkpoint(folder.checkpoints, self._warn)
-        self.changed = (
-            what_changed(saved.meta, recipe, data_prints, folder.path, resume) if saved else []
-        )
+        self.training, self.ranks = training, ranks
+        self.meta = run_meta(recipe, data_prints, ranks.count)
+        check_division(recipe, ranks)
+        self.resumed = saved = self._newest()
+        self.changed = what_changed(saved.meta, self.meta, folder.path, resume) if saved else []
         self.part = (saved.part if saved else 0) + bool(self.changed)
-        texts = folder.read_texts() if self.changed else None
+        texts = ranks.from_first(folder.read_texts) if self.changed else None
         self.model, self.loss = build_from(recipe, training, data, texts)
         if saved is None:
             initialize(self.model, recipe, training, data)
             if training.features is not None:
                 check_extractor(self.model, training.features)
-        self.pair = TrainedPair(self.model, self.loss, recipe["autocast"])
+        self.pair = TrainedPair(
+            self.model,
+            self.loss,
+            recipe["autocast"],
+            ranks=ranks,
+            gather=recipe["gather"],
+            accumulate=recipe["accumulate"],
+        )
         self.pair.to(device)
-        self.where = device_words(device)
+        if ranks.count > 1:
+            share_norms(self.pair)
+            share_tensors(self.pair.state_dict().values())
+        self.where = _where(device, ranks)
         self.average = _average(self.model, recipe)
         self.findings, self.clock = Findings(), Clock()
-        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"])
+        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], ranks)
         self.journal = JournalHook(
             folder.log, self.findings, recipe["log_every"], console, self.part
         )
@@ -103,7 +120,10 @@ class Run:
             self.saving.restore_signals()
 
     def save(self, epoch: int, iteration: int) -> None:
-        """Write a checkpoint, then remove those that are no longer needed."""
+        """Write a checkpoint, then remove those that are no longer needed; the others wait."""
+        self.ranks.from_first(lambda: self._save(epoch, iteration))
+
+    def _save(self, epoch: int, iteration: int) -> None:
         runner, average = self.runner, self.average
         state = {
             "epoch": epoch,
@@ -128,13 +148,13 @@ class Run:
         """Put everything where the newest checkpoint left it."""
         saved, self.resumed = self.resumed, None
         self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
+        if self.ranks.first:
+            trim_log(self.folder.log, *((saved.step, saved.part) if saved else (0, 0)))
         if saved is None:
-            self.folder.write_texts(self.model.files())
-            trim_log(self.folder.log, 0, 0)
+            self.ranks.from_first(lambda: self.folder.write_texts(self.model.files()))
             return
-        trim_log(self.folder.log, saved.step, saved.part)
         self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
-        if self.findings.best and not self.folder.model.is_dir():
+        if self.findings.best and not self.ranks.from_first(self.folder.model.is_dir):
             self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
             self.findings.best = {}
         if self.changed:
@@ -174,8 +194,11 @@ class Run:
             self.findings.best = {}  # of other data, and no measure for what comes
         runner.place(epoch, iteration)
         change = {"part": self.part, "epoch": epoch, "step": iteration, "changed": self.changed}
-        self.folder.go_on(self.recipe, self.meta["data"], this_command(), change)
-        self.journal.write(kind="changes", **change)
+        self.ranks.from_first(
+            lambda: self.folder.go_on(self.recipe, self.meta, this_command(), change)
+        )
+        if self.ranks.first:
+            self.journal.write(kind="changes", **change)
         self.save(epoch, iteration)
         self._warn(f"goes on with other settings from epoch {epoch + 1}: {'; '.join(self.changed)}")
 
@@ -191,6 +214,9 @@ class Run:
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""
+        self.ranks.from_first(self._export)
+
+    def _export(self) -> None:
         half = self.recipe["export"]["half"]
         self.model.save(self.folder.model, half=half, results=self._results())
 
@@ -199,20 +225,41 @@ class Run:
         if not self.findings.best:
             with averaged(self.average):
                 self.export()
-        seconds = self.clock.seconds
-        self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
-        self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
+        self.ranks.from_first(self._finish)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 
+    def _finish(self) -> None:
+        seconds = self.clock.seconds
+        self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
+        self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
+
     def measure(self) -> dict[str, Any]:
-        """Figures on dev, with the record of the measurement."""
+        """Figures on dev, with the record of the measurement; the first rank makes it."""
+        figures: dict[str, Any] = self.ranks.from_first(self._measure)
+        return figures
+
+    def _measure(self) -> dict[str, Any]:
         assert self.dev is not None
         self.model.eval()
         with self.clock.paused():
             evaluation = evaluate(self.model, self.dev)
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
+
+    def _newest(self) -> Checkpoint | None:
+        """The newest checkpoint as the first rank finds it, whatever disk the others see."""
+        found: list[Checkpoint] = []
+
+        def find() -> bool:
+            newest = newest_checkpoint(self.folder.checkpoints, self._warn)
+            found.extend([newest] if newest else [])
+            return newest is not None
+
+        if not self.ranks.from_first(find):
+            return None
+        content = self.ranks.shared(checkpoint_bytes(found[0]) if found else b"")
+        return found[0] if found else checkpoint_of(content)
 
     @property
     def _selection(self) -> str:
@@ -257,7 +304,12 @@ class Run:
             work_dir=str(self.folder.path),
             experiment_name=f"{recipe['name']}-{uuid.uuid4().hex[:8]}",
             train_dataloader=training_loader(
-                self.model, self.training, recipe["data"], recipe["seed"]
+                self.model,
+                self.training,
+                recipe["data"],
+                recipe["seed"],
+                Division(self.ranks.number, self.ranks.count, recipe["gather"]),
+                neighbours=self.ranks.beside,
             ),
             train_cfg=train_cfg,
             optim_wrapper={"constructor": "GroupByPrefix"} | recipe["optim_wrapper"],
@@ -270,7 +322,9 @@ class Run:
         )
 
     def _hooks(self, every: int) -> list[Hook]:
-        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.saving, self.journal]
+        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.saving]
+        if self.ranks.first:
+            hooks.append(self.journal)
         if self.recipe["warm_up"]:
             hooks.append(WarmUpHook(self.loss, **self.recipe["warm_up"]))
         if self.average is not None:
@@ -286,6 +340,28 @@ class Run:
 
     def _warn(self, text: str) -> None:
         warn(self.console, text)
+
+
+def check_division(recipe: Recipe, ranks: Ranks) -> None:
+    """Raise `InputError` where the ranks, and their pieces, cannot have equal parts of a batch."""
+    size, pieces = recipe["data"]["batch_size"], recipe["accumulate"]
+    parts = ranks.count * pieces
+    if size % parts:
+        raise InputError(
+            f"data.batch_size is {size}, the batch of all processes together, and cannot be "
+            f"divided by {ranks.count} processes x accumulate {pieces} = {parts}. Set "
+            f"data.batch_size={max(size // parts, 1) * parts}."
+        )
+    if ranks.count > 1 and not recipe["gather"] and not recipe["data"]["drop_last"]:
+        raise InputError(
+            "gather is off and data.drop_last too, so the last batch of an epoch may have fewer "
+            "samples than there are processes. Set one of them to True."
+        )
+
+
+def _where(device: torch.device, ranks: Ranks) -> str:
+    words = device_words(device)
+    return words if ranks.count == 1 else f"{ranks.count} processes: {words} each"
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

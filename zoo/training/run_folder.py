@@ -52,7 +52,12 @@ class RunFolder:
             yield
 
     def open(
-        self, recipe: Recipe, data: Mapping[str, str], *, resume: Resume | None = None
+        self,
+        recipe: Recipe,
+        data: Mapping[str, str],
+        *,
+        resume: Resume | None = None,
+        ranks: int = 1,
     ) -> bool:
         """Check what lies here against what is asked; True if the run is finished already.
 
@@ -71,7 +76,8 @@ class RunFolder:
                 f"{self.path} holds {'a finished' if finished else 'an unfinished'} run. "
                 "Choose another --work-dir" + ("." if finished else ", or go on with it: --resume.")
             )
-        return finished and not what_changed(record or {}, recipe, data, self.path, resume)
+        asked = run_meta(recipe, data, ranks)
+        return finished and not what_changed(record or {}, asked, self.path, resume)
 
     def state(self) -> Literal["new", "unfinished", "finished"]:
         """How far the run is; one that ended before its first checkpoint is as good as new."""
@@ -81,7 +87,12 @@ class RunFolder:
         return "unfinished" if list_checkpoints(self.checkpoints) else "new"
 
     def begin(
-        self, recipe: Recipe, data: Mapping[str, str], command: Sequence[str], device: str
+        self,
+        recipe: Recipe,
+        data: Mapping[str, str],
+        command: Sequence[str],
+        device: str,
+        ranks: int = 1,
     ) -> list[str]:
         """Record how the run was started; a resumed one keeps its record.
 
@@ -90,7 +101,7 @@ class RunFolder:
         here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
         began = self.record()
         if began is None:
-            record = run_meta(recipe, data) | {
+            record = run_meta(recipe, data, ranks) | {
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
@@ -110,21 +121,21 @@ class RunFolder:
     def go_on(
         self,
         recipe: Recipe,
-        data: Mapping[str, str],
+        meta: Mapping[str, Any],
         command: Sequence[str],
         change: Mapping[str, Any],
     ) -> None:
-        """Record that the run goes on with other settings: which, `part` after which place."""
+        """Record that the run goes on with other settings: which, and in which `part` of it."""
         record = self.record() or {}
         before = [one for one in record.get("changes", []) if one["part"] < change["part"]]
-        now_is = {"date": now(), "command": list(command), "versions": versions()}
+        here = {"date": now(), "command": list(command), "versions": versions()}
         self._write(
             record
-            | run_meta(recipe, data)
+            | meta
             | {
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
-                "changes": [*before, {**change, **now_is}],
+                "changes": [*before, {**change, **here}],
                 "finished": None,
             }
         )
@@ -164,9 +175,10 @@ class RunFolder:
         write_atomically(self.record_file, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def run_meta(recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
-    """What identifies a run: its recipe, seed and data."""
-    return {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+def run_meta(recipe: Recipe, data: Mapping[str, str], ranks: int = 1) -> dict[str, Any]:
+    """What identifies a run: its recipe, seed and data, and how many processes train."""
+    identity = {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+    return identity | {"ranks": ranks}
 
 
 def fingerprints(*datasets: Dataset | None) -> dict[str, str]:

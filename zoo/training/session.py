@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rich.console import Console
 from ..data.dataset import Dataset, open_dataset
 from ..device import usable_device
 from ..errors import InputError
+from ..ranks import SECONDS, Launcher, Ranks, opened, restarted, standing
 from .building import named_files
 from .continuing import Resume, resume_mode
 from .journal import warn
@@ -31,29 +33,44 @@ def train(
     features: Path | str | None = None,
     device: str | None = None,
     console: Console | None = None,
+    launcher: Launcher = "none",
+    seconds: float = SECONDS,
 ) -> Path:
     """Train by a recipe and return the folder of the best model, which `zoo.load` reads.
 
     The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
     any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
     bit; with `resume="loose"` it goes on with other settings, which run.json records. `device` is
-    CUDA where torch finds it, else the CPU. Raises `InputError` for a recipe or an option that
-    cannot be used, and `DataError` for data that are missing, a folder that is taken, and a loss
-    that is not finite.
+    CUDA where torch finds it, else the CPU.
+
+    With a `launcher`, torchrun ("pytorch") or srun ("slurm") has started several processes that
+    all call this with the same arguments and train one model: batches are divided among them, and
+    the first one writes. `seconds` is how long they wait for each other. Those that the launcher
+    starts again go on from the newest checkpoint.
+
+    Raises `InputError` for a recipe or an option that cannot be used, `DataError` for data that
+    are missing, a folder that is taken, and a loss that is not finite, and `RankError` when
+    another process ends or does not answer.
 
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
     """
     mode = resume_mode(resume)
     settings = read_recipe(recipe, overrides)
-    where = usable_device(device or default_device())
+    who = standing(launcher)
+    where = usable_device(own_device(device or default_device(), who))
     folder = RunFolder(Path(work_dir))
     console = console or Console(stderr=True)
+    if not who.first:
+        console = Console(quiet=True)
     store = None if features is None else Path(features)
-    training, dev = open_data(settings, Path(data), store)
-    prints = data_prints(settings, Path(data), training, dev)
-    with folder.locked():
-        if folder.open(settings, prints, resume=mode):
+    mode = mode or ("exact" if restarted(launcher) else None)
+    with opened(launcher, where.type, seconds) as ranks, ExitStack() as stack:
+        training, dev = open_data(settings, Path(data), store)
+        prints = ranks.from_first(lambda: data_prints(settings, Path(data), training, dev))
+        ranks.from_first(lambda: stack.enter_context(folder.locked()))
+        known = (settings, prints)
+        if ranks.from_first(lambda: folder.open(*known, resume=mode, ranks=ranks.count)):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
             return folder.model
         run = Run(
@@ -65,9 +82,11 @@ def train(
             prints,
             where,
             console,
+            ranks,
             resume=mode or "exact",
         )
-        for change in folder.begin(settings, prints, this_command(), str(where)):
+        begun = (*known, this_command(), str(where), ranks.count)
+        for change in ranks.from_first(lambda: folder.begin(*begun)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.finish()
@@ -115,3 +134,8 @@ def data_prints(
 def default_device() -> str:
     """CUDA where torch finds it, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def own_device(device: str, who: Ranks) -> str:
+    """The accelerator of this process among those of its machine, where no number is given."""
+    return f"cuda:{who.local}" if device == "cuda" and who.count > 1 else device

@@ -115,8 +115,9 @@ class OptimWrapper(_Keys):
     def _whole(cls, count: int) -> int:
         if count != 1:
             raise _fault(
-                f"is {count}, and a checkpoint cannot hold the gradients of an accumulation that "
-                "is not over. Set it to 1, and a larger data.batch_size if memory allows."
+                f"is {count}, and the zoo divides a batch in place of adding up several, so that "
+                "all of its negatives count. Leave it out: set data.batch_size to the whole, and "
+                f"accumulate={count}."
             )
         return count
 
@@ -156,6 +157,8 @@ class Settings(_Keys):
     param_scheduler: list[dict[str, Any]] | dict[str, Any] | None = None
     train_cfg: dict[str, Any]
     average: AverageSettings | None = None
+    gather: bool = True
+    accumulate: PositiveInt = 1
     autocast: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
