@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import toy_matching as toy
 import zoo
+from toy_runs import CrashError, ToyRun, crash_at, ends, equal, weights
 from zoo.cli import main
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
@@ -30,73 +31,17 @@ from zoo.training import hooks
 from zoo.training.average import Average
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.data import Collate
-from zoo.training.hooks import AverageHook, WarmUpHook
+from zoo.training.hooks import WarmUpHook
 from zoo.training.optimizer import GroupByPrefix
 from zoo.training.pair import TrainedPair, autocast
 from zoo.training.session import train
 from zoo.weights import load_folder
 
 
-class CrashError(Exception):
-    """What ends a run in these tests."""
-
-
-@pytest.fixture(autouse=True)
-def _toy() -> None:
-    toy.register()
-
-
 @pytest.fixture
 def run(tmp_path):
     """Trains the toy recipe in tmp_path/run; keeps what was said in `run.said`."""
-    recipe, data = toy.write_recipe(tmp_path), toy.write_data(tmp_path / "data")
-
-    def start(*overrides, resume=False, recipe=recipe, work_dir="run", **options):
-        console = Console(file=io.StringIO(), width=200)
-        try:
-            return train(
-                recipe,
-                data,
-                tmp_path / work_dir,
-                resume=resume,
-                overrides=list(overrides),
-                console=console,
-                **options,
-            )
-        finally:
-            start.said = console.file.getvalue()
-
-    start.data, start.recipe, start.folder = data, recipe, tmp_path / "run"
-    return start
-
-
-def crash_at(monkeypatch, iteration):
-    """Let the next run end after that many iterations."""
-
-    def crash(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == iteration:
-            raise CrashError
-        return update(self, runner, batch_idx, data_batch, outputs)
-
-    update = AverageHook.after_train_iter
-    monkeypatch.setattr(AverageHook, "after_train_iter", crash)
-
-
-def weights(folder):
-    """The exported weights."""
-    return load_folder(folder).state_dict()
-
-
-def ends(folder):
-    """The exported weights, and the last ones with their average: what a run ended with."""
-    last = read_checkpoint(list_checkpoints(folder.parent / "checkpoints")[-1])
-    mean = {f"average.{name}": tensor for name, tensor in last.average.items()}
-    return {"step": torch.tensor(last.step), **weights(folder), **last.model, **mean}
-
-
-def equal(ours, theirs):
-    """Whether two states are equal bit for bit."""
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    return ToyRun(tmp_path)
 
 
 def test_a_run_ends_in_a_model_that_loads(run, monkeypatch):

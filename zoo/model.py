@@ -153,11 +153,15 @@ class MatchingModel(nn.Module):
                 "This model was not built from a configuration, so it could not be loaded again. "
                 "Build it with zoo.model.build_model, then save it."
             )
+        tensors, files = self.state_dict(), self.files()
+        return write_folder(Path(folder), self.config, tensors, files, results=results, half=half)
+
+    def files(self) -> dict[str, str]:
+        """The text files that lie beside the weights, by name: a vocabulary, a tokenizer's."""
         files: dict[str, str] = {}
         for part in (self.image_encoder, self.text_encoder, self.aligner, self.extractor):
             files |= part.files() if part is not None else {}
-        tensors = self.state_dict()
-        return write_folder(Path(folder), self.config, tensors, files, results=results, half=half)
+        return files
 
     def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
         """From prepared items to similarities, with gradients: what training calls."""

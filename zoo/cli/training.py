@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .screen import show
+
+
+class TrainCommand(TyperCommand):
+    """A command whose `--resume` needs no value, and takes "loose", after a blank or a =."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any command; a lone `--resume` is `--resume exact`."""
+        given = []
+        for place, one in enumerate(args):
+            lone = one == "--resume" and args[place + 1 : place + 2] not in (["loose"], ["exact"])
+            given.append("--resume=exact" if lone else one)
+        return super().parse_args(ctx, given)
 
 
 class LauncherName(StrEnum):
@@ -30,8 +43,13 @@ def train(
         typer.Option("--work-dir", help="Folder of the run.", show_default="runs/RECIPE"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in that folder.")
-    ] = False,
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="[loose]",
+            help="Go on with the run in that folder; loose: with other settings or data.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
@@ -90,7 +108,7 @@ def train(
             recipe,
             data,
             work_dir,
-            resume=resume,
+            resume=resume or False,
             overrides=settings or [],
             features=features,
             device=device,

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .clock import Clock
+from .continuing import (
+    Resume,
+    new_place,
+    parameter_names,
+    take_moments,
+    take_weights,
+    what_changed,
+)
 from .data import Division, training_loader
 from .engine import Hook, ZooRunner
 from .gathering import ALONE, share_tensors
@@ -40,7 +49,8 @@ from .journal import JournalHook, trim_log, warn
 from .norms import share_norms
 from .pair import TrainedPair
 from .recipe import Recipe
-from .run_folder import RunFolder, run_meta
+from .run_folder import RunFolder, run_meta, this_command
+from .schedules import advance
 
 HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
 
@@ -59,16 +69,19 @@ class Run:
         device: torch.device,
         console: Console,
         processes: Processes = ALONE,
+        *,
+        resume: Resume = "exact",
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
         self.training, self.processes = training, processes
         self.meta = run_meta(recipe, data_prints, processes.count)
         check_division(recipe, processes)
-        self.model, self.loss = build_from(recipe, training, data)
-        self.resumed = self._newest()
-        if self.resumed is not None:
-            folder.check_same(self.resumed.meta, recipe, data_prints, processes.count)
-        else:
+        self.resumed = saved = self._newest()
+        self.changed = what_changed(saved.meta, self.meta, folder.path, resume) if saved else []
+        self.part = (saved.part if saved else 0) + bool(self.changed)
+        texts = processes.once(folder.read_texts) if self.changed else None
+        self.model, self.loss = build_from(recipe, training, data, texts)
+        if saved is None:
             initialize(self.model, recipe, training, data)
             if training.features is not None:
                 check_extractor(self.model, training.features)
@@ -88,7 +101,9 @@ class Run:
         self.average = _average(self.model, recipe)
         self.findings, self.clock = Findings(), Clock()
         self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
-        self.journal = JournalHook(folder.log, self.findings, recipe["log_every"], console)
+        self.journal = JournalHook(
+            folder.log, self.findings, recipe["log_every"], console, self.part
+        )
         self.runner = self._runner()
 
     def train(self) -> None:
@@ -112,7 +127,9 @@ class Run:
         state = {
             "epoch": epoch,
             "iteration": iteration,
+            "seen": (iteration - epoch * self._length) * self._items,
             "optimizer": runner.optim_wrapper.state_dict(),
+            "parameters": parameter_names(self.pair, runner.optim_wrapper.optimizer),
             "schedules": [one.state_dict() for one in runner.param_schedulers or []],
             "average_updates": average.updates if average else 0,
             "best": self.findings.best,
@@ -120,18 +137,31 @@ class Run:
             "training_seconds": self.clock.seconds,
         }
         tensors = average.tensors if average else None
-        saved = Checkpoint(iteration, self.pair.state_dict(), tensors, state, self.meta)
+        saved = Checkpoint(
+            iteration, self.pair.state_dict(), tensors, state, self.meta, part=self.part
+        )
         write_checkpoint(self.folder.checkpoints, saved)
         prune(self.folder.checkpoints, self.recipe["checkpoint"]["keep"])
 
     def restore(self, runner: ZooRunner) -> None:
         """Put everything where the newest checkpoint left it."""
-        saved = self.resumed
+        saved, self.resumed = self.resumed, None
         self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
         if self.processes.first:
-            trim_log(self.folder.log, saved.state["iteration"] if saved else 0)
+            trim_log(self.folder.log, *((saved.step, saved.part) if saved else (0, 0)))
         if saved is None:
+            self.processes.once(lambda: self.folder.write_texts(self.model.files()))
             return
+        self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
+        if self.findings.best and not self.processes.once(self.folder.model.is_dir):
+            self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
+            self.findings.best = {}
+        if self.changed:
+            self._restore_loosely(runner, saved)
+        else:
+            self._restore_exactly(runner, saved)
+
+    def _restore_exactly(self, runner: ZooRunner, saved: Checkpoint) -> None:
         state = saved.state
         self.pair.load_state_dict(saved.model)
         runner.optim_wrapper.load_state_dict(state["optimizer"])
@@ -139,12 +169,47 @@ class Run:
             schedule.load_state_dict(values)
         if self.average is not None and saved.average is not None:
             self.average.restore(saved.average, state["average_updates"])
-        self.findings.best, self.findings.last = state["best"], state["last"]
-        if state["best"] and not self.processes.once(self.folder.model.is_dir):
-            self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
-            self.findings.best = {}
         runner.place(state["epoch"], state["iteration"])
-        self.resumed = None
+
+    def _restore_loosely(self, runner: ZooRunner, saved: Checkpoint) -> None:
+        """As far as other settings allow; what is new holds from here on.
+
+        Weights, moments of the optimiser and averages are the checkpoint's; rate, schedules,
+        batches and data are those that are now asked for.
+        """
+        state, began = saved.state, saved.meta["recipe"]
+        take_weights(self.pair, saved.model, began["loss"]["type"] == self.recipe["loss"]["type"])
+        optimizer = runner.optim_wrapper.optimizer
+        now = self.recipe["optim_wrapper"]["optimizer"]["type"]
+        if began["optim_wrapper"]["optimizer"]["type"] == now:
+            names = parameter_names(self.pair, optimizer)
+            take_moments(optimizer, names, state["optimizer"], state.get("parameters", names))
+        epoch, iteration = new_place(state, self._length, self._items)
+        deque(advance(runner, iteration, self._length, epoch), maxlen=0)
+        if self.average is not None:
+            mean = saved.average or self.model.state_dict()
+            self.average.restore(mean, state["average_updates"])
+        if any(line.startswith(("data.dev:", "data of dev")) for line in self.changed):
+            self.findings.best = {}  # of other data, and no measure for what comes
+        runner.place(epoch, iteration)
+        change = {"part": self.part, "epoch": epoch, "step": iteration, "changed": self.changed}
+        self.processes.once(
+            lambda: self.folder.go_on(self.recipe, self.meta, this_command(), change)
+        )
+        if self.processes.first:
+            self.journal.write(kind="changes", **change)
+        self.save(epoch, iteration)
+        self._warn(f"goes on with other settings from epoch {epoch + 1}: {'; '.join(self.changed)}")
+
+    @property
+    def _length(self) -> int:
+        """Iterations of an epoch."""
+        return len(self.runner.train_dataloader)
+
+    @property
+    def _items(self) -> int:
+        """Items of the training set that an iteration sees."""
+        return int(self.recipe["data"]["batch_size"])
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""

@@ -16,6 +16,7 @@ from ..device import usable_device
 from ..errors import InputError
 from ..processes import own_device
 from .building import named_files
+from .continuing import Resume, resume_mode
 from .journal import warn
 from .launchers import Launcher, joined, named_processes, restarted
 from .recipe import Recipe, read_recipe
@@ -28,7 +29,7 @@ def train(
     data: Path | str,
     work_dir: Path | str,
     *,
-    resume: bool = False,
+    resume: bool | Resume = False,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     features: Path | str | None = None,
     device: str | None = None,
@@ -40,13 +41,13 @@ def train(
 
     The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
     any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
-    bit. `device` is CUDA where torch finds it, else the CPU.
+    bit; with `resume="loose"` it goes on with other settings, which run.json records. `device` is
+    CUDA where torch finds it, else the CPU.
 
     With a `launcher`, torchrun ("pytorch") or srun ("slurm") has started several processes that
     all call this with the same arguments and train one model: batches are divided among them, and
-    the first one writes. `seconds` is how long they wait for each other (ZOO_PROCESS_SECONDS,
-    or half an hour). Those that the launcher
-    starts again go on from the newest checkpoint.
+    the first one writes. `seconds` is how long they wait for each other (ZOO_PROCESS_SECONDS, or
+    half an hour). Those that the launcher starts again go on from the newest checkpoint.
 
     Raises `InputError` for a recipe or an option that cannot be used, `DataError` for data that
     are missing, a folder that is taken, and a loss that is not finite, and `LostError` when
@@ -55,6 +56,7 @@ def train(
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
     """
+    mode = resume_mode(resume)
     settings = read_recipe(recipe, overrides)
     processes = named_processes(launcher)
     where = usable_device(own_device(device or default_device(), processes))
@@ -63,18 +65,29 @@ def train(
         console = Console(quiet=True)
     console = console or Console(stderr=True)
     store = None if features is None else Path(features)
-    resume = resume or (launcher != "none" and restarted())
+    mode = mode or ("exact" if launcher != "none" and restarted() else None)
     with joined(launcher, where, seconds) as processes, ExitStack() as stack:
-        once, count = processes.once, processes.count
         training, dev = open_data(settings, Path(data), store)
-        prints = once(lambda: data_prints(settings, Path(data), training, dev))
-        once(lambda: stack.enter_context(folder.locked()))
-        if once(lambda: folder.open(settings, prints, resume=resume, processes=count)):
+        prints = processes.once(lambda: data_prints(settings, Path(data), training, dev))
+        processes.once(lambda: stack.enter_context(folder.locked()))
+        known = (settings, prints)
+        if processes.once(lambda: folder.open(*known, resume=mode, processes=processes.count)):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
             return folder.model
-        run = Run(settings, folder, training, dev, Path(data), prints, where, console, processes)
-        command = this_command()
-        for change in once(lambda: folder.begin(settings, prints, command, str(where), count)):
+        run = Run(
+            settings,
+            folder,
+            training,
+            dev,
+            Path(data),
+            prints,
+            where,
+            console,
+            processes,
+            resume=mode or "exact",
+        )
+        begun = (*known, this_command(), str(where), processes.count)
+        for change in processes.once(lambda: folder.begin(*begun)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.finish()
