@@ -18,12 +18,10 @@ import torch
 from torch import distributed
 
 from .errors import InputError, ZooError
+from .workers import MEETING
 
 SECONDS = 1800.0
 """How long a process waits for the others; ZOO_PROCESS_SECONDS says otherwise."""
-
-MEETING = "ZOO_MEETING"
-"""A file:// address at which processes of one machine meet, in place of MASTER_ADDR."""
 
 ValueT = TypeVar("ValueT")
 
