@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -260,6 +262,36 @@ def test_a_run_that_is_asked_to_stop_saves_its_last_iteration():
         assert stop.value.code == 143
         assert saved == [(1, done)]
         saved.clear()
+
+
+def test_a_run_that_is_asked_to_stop_breaks_its_measurement_off(run, monkeypatch):
+    """Dev may take longer than a scheduler waits: it is measured when the run goes on."""
+    straight = ends(run(work_dir="straight"))
+    asked = []
+
+    def measured(*given, advance):
+        if len(asked) < 1:
+            asked.append(os.kill(os.getpid(), signal.SIGTERM))
+        advance("images", 1, 8)
+        return evaluate(*given)
+
+    monkeypatch.setattr("zoo.training.run.evaluate", measured)
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert run.steps()[-1] == "step_00000005"
+    assert run.log("dev") == []
+    assert equal(ends(run(resume=True)), straight)
+    assert [line["epoch"] for line in run.log("dev")] == [1, 2, 3, 4]
+
+
+def test_a_job_that_cannot_be_queued_again_is_told_so_before_it_trains(run, monkeypatch):
+    """Outside SLURM there is nothing that `--requeue` could ask."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="SLURM_JOB_ID is not set and there is no command scontr"):
+        run(requeue=True)
+    assert not run.folder.exists()
 
 
 @pytest.mark.parametrize("record", [True, False])

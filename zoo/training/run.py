@@ -45,13 +45,22 @@ from .continuing import (
 from .data import Division, training_loader
 from .engine import Hook, ZooRunner
 from .gathering import share_tensors
-from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
+from .hooks import (
+    AverageHook,
+    Findings,
+    PlaceHook,
+    SavingHook,
+    SelectionHook,
+    WarmUpHook,
+)
 from .journal import JournalHook, trim_log, warn
 from .norms import share_norms
 from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta, this_command
 from .schedules import advance
+from .slurm import WHEN, requeue
+from .stopping import AskedToStopError
 
 HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
 
@@ -72,9 +81,10 @@ class Run:
         ranks: Ranks = ALONE,
         *,
         resume: Resume = "exact",
+        requeue: bool = False,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
-        self.training, self.ranks = training, ranks
+        self.training, self.ranks, self.requeue = training, ranks, requeue
         self.meta = run_meta(recipe, data_prints, ranks.count)
         check_division(recipe, ranks)
         self.resumed = saved = self._newest()
@@ -110,14 +120,22 @@ class Run:
     def train(self) -> None:
         """Train until the last epoch, from the newest checkpoint on if there is one."""
         try:
-            self.runner.train()
-        except SystemExit:
+            self._train()
+        except SystemExit as stop:
             self._say("stopped and saved, as asked; --resume goes on from here")
+            if self.requeue and self.ranks.first and stop.code in [128 + one for one in WHEN]:
+                requeue(self._say, self._warn)
             raise
         finally:
             self.clock.stop()
             self.journal.close()
             self.saving.restore_signals()
+
+    def _train(self) -> None:
+        try:
+            self.runner.train()
+        except AskedToStopError:
+            self.saving.save_and_leave(self.runner)
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write a checkpoint, then remove those that are no longer needed; the others wait."""
@@ -234,16 +252,22 @@ class Run:
         self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
         self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
-    def measure(self) -> dict[str, Any]:
-        """Figures on dev, with the record of the measurement; the first rank makes it."""
-        figures: dict[str, Any] = self.ranks.from_first(self._measure)
+    def measure(self) -> dict[str, Any] | None:
+        """Figures on dev, with the record of the measurement; the first rank makes it.
+
+        None where the run was asked to stop meanwhile.
+        """
+        figures: dict[str, Any] | None = self.ranks.from_first(self._measure)
         return figures
 
-    def _measure(self) -> dict[str, Any]:
+    def _measure(self) -> dict[str, Any] | None:
         assert self.dev is not None
         self.model.eval()
-        with self.clock.paused():
-            evaluation = evaluate(self.model, self.dev)
+        try:
+            with self.clock.paused():
+                evaluation = evaluate(self.model, self.dev, advance=lambda *_: self.saving.heed())
+        except AskedToStopError:
+            return None
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
