@@ -91,7 +91,7 @@ def train(
     timeout: Annotated[
         float,
         typer.Option(min=1, metavar="SECONDS", help="How long processes wait for each other."),
-    ] = 600,
+    ] = 1800,
 ) -> None:
     """Train a model; the best epoch on dev becomes the model folder WORK_DIR/model.
 
@@ -106,9 +106,9 @@ def train(
     if launcher is LauncherName.pytorch and not launched():
         raise typer.Exit(launch(context.obj.arguments, count_of(nproc), max_restarts, timeout))
     with verdict_left():
-        from ..ranks import standing
         from ..report.card import write_card
         from ..training import train as run
+        from ..training.launchers import named_processes
 
         work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
         folder = run(
@@ -123,6 +123,6 @@ def train(
             launcher=launcher.value,
             seconds=timeout,
         )
-        if standing(launcher.value).first:
+        if named_processes(launcher.value).first:
             write_card(folder)
             show(str(folder))

@@ -106,18 +106,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
-    """A checkpoint as one piece, for another process; `checkpoint_of` reads it."""
-    content = io.BytesIO()
-    torch.save(_plain(vars(checkpoint)), content)
-    return content.getvalue()
-
-
-def checkpoint_of(content: bytes) -> Checkpoint:
-    """The checkpoint in what `checkpoint_bytes` made; nothing in it is executed."""
-    return Checkpoint(**torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
-
-
 def newest_checkpoint(folder: Path, warn: Warn) -> Checkpoint | None:
     """The newest whole checkpoint, or None. `warn` gets one line for each that is passed over.
 

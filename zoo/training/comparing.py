@@ -1,10 +1,10 @@
-"""From a batch, of which a rank has a share, to the similarities of all its images and texts.
+"""From a batch, of which this process has a share, to the similarities of all its images and texts.
 
-The images and the texts of a batch are divided among the ranks. Each rank encodes its own, gets
+The images and the texts of a batch are divided among the processes. Each encodes its own, gets
 the encodings of the others, and compares its own images with all texts; the scores of all are
 gathered, with their gradient. So the loss sees the batch that one process would see.
 
-Where memory is short, a rank takes its share in pieces: of each only the result is kept, and its
+Where memory is short, it takes its share in pieces: of each only the result is kept, and its
 gradient is computed by going through the piece once more, with the same random numbers (Gao et
 al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"; here by
 torch's checkpoints). The loss and the gradient are those of the whole batch.
@@ -25,9 +25,9 @@ from torch.utils.checkpoint import checkpoint
 from ..batch import Batch
 from ..interfaces import Similarity
 from ..model import MatchingModel
-from ..ranks import ALONE, Ranks
+from ..processes import Processes
 from .data import TrainingBatch
-from .gathering import gather_batch, gather_rows, shares
+from .gathering import ALONE, gather_batch, gather_rows, shares
 
 Context = Callable[[], AbstractContextManager[None]]
 
@@ -35,8 +35,8 @@ Context = Callable[[], AbstractContextManager[None]]
 class Comparison:
     """Compares the images of a batch with its texts, in training.
 
-    pieces:    in how many parts the encoders and the aligner go through a rank's share
-    ranks:     among whom a batch is divided; `ALONE` where each has a batch of its own
+    pieces:    in how many parts the encoders and the aligner go through a process's share
+    processes: among whom a batch is divided; `ALONE` where each has a batch of its own
     precision: the context in which parts of the model run
     """
 
@@ -44,23 +44,28 @@ class Comparison:
         self,
         model: MatchingModel,
         pieces: int = 1,
-        ranks: Ranks = ALONE,
+        processes: Processes = ALONE,
         precision: Context = nullcontext,
     ) -> None:
-        self.model, self.pieces, self.ranks, self.precision = model, pieces, ranks, precision
+        self.model, self.pieces, self.processes, self.precision = (
+            model,
+            pieces,
+            processes,
+            precision,
+        )
 
     def __call__(self, batch: TrainingBatch) -> Similarity:
-        """The similarities of all images and texts of the batch, on every rank."""
+        """The similarities of all images and texts of the batch, on every process."""
         own_images = self._encoded(self.model.encode_prepared, batch.images)
         own_texts = self._encoded(self.model.text_encoder, batch.texts)
-        if self.ranks.count == 1:
+        if self.processes.count == 1:
             similarity = self._compared(own_images, own_texts)
             return replace(similarity, images=own_images, texts=own_texts)
-        counts = shares(len(batch.pairs.image_ids), self.ranks.count)
+        counts = shares(len(batch.pairs.image_ids), self.processes.count)
         texts = gather_batch(
-            own_texts, shares(len(batch.pairs.text_ids), self.ranks.count), self.ranks
+            own_texts, shares(len(batch.pairs.text_ids), self.processes.count), self.processes
         )
-        images = gather_batch(own_images, counts, self.ranks)
+        images = gather_batch(own_images, counts, self.processes)
         rows = self._compared(own_images, texts)
         return Similarity(
             gather_rows(rows.scores, counts),
@@ -70,7 +75,7 @@ class Comparison:
         )
 
     def _encoded(self, encode: Callable[[Any], Batch], items: Batch) -> Batch:
-        blocks = [self._apart(encode, piece) for piece in self._pieces(items)]
+        blocks: list[Batch] = [self._apart(encode, piece) for piece in self._pieces(items)]
         return blocks[0] if len(blocks) == 1 else type(blocks[0]).join(blocks)
 
     def _compared(self, images: Batch, texts: Batch) -> Similarity:

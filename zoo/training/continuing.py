@@ -36,7 +36,7 @@ def what_changed(
 ) -> list[str]:
     """What differs between how the run in `where` began and what is asked of it, one line each.
 
-    Both have `recipe`, `data` and `ranks`. Raises `InputError` for any difference on an exact
+    Both have `recipe`, `data` and `processes`. Raises `InputError` for any difference on an exact
     resume, and on a loose one for those that would make it a run of another model.
     """
     before = checked(began["recipe"], where)
@@ -48,8 +48,10 @@ def what_changed(
         for name, was in began["data"].items()
         if data.get(name) != was
     ]
-    if began.get("ranks", 1) != asked.get("ranks", 1):
-        lines.append(f"processes: were {began.get('ranks', 1)}, are {asked.get('ranks', 1)}")
+    if began.get("processes", 1) != asked.get("processes", 1):
+        lines.append(
+            f"processes: were {began.get('processes', 1)}, are {asked.get('processes', 1)}"
+        )
     if lines and resume == "exact":
         raise InputError(
             f"The run in {where} began with other settings ({'; '.join(lines[:SHOWN])}), "

@@ -27,10 +27,10 @@ from .stopping import STOPS
 
 @dataclass(frozen=True)
 class Division:
-    """How a batch is divided among the ranks.
+    """How a batch is divided among the processes.
 
-    number, count: of this rank, and of all
-    whole:         each rank prepares its share of the images and of the texts of one batch; if
+    number, count: of this process, and of all
+    whole:         each process prepares its share of the images and of the texts of one batch; if
                    not, its share of the samples, a batch of its own
     """
 
@@ -39,12 +39,12 @@ class Division:
     whole: bool = True
 
     def samples(self, batch: Sequence[Sample]) -> Sequence[Sample]:
-        """Those of which this rank's batch is made."""
+        """Those of which this process's batch is made."""
         return batch if self.whole else self._own(batch)
 
     def items(self, rows: list[int]) -> list[int]:
-        """The images or captions, of all in the batch, that this rank prepares; one, which counts
-        for nothing, where it would have none.
+        """The images or captions, of all in the batch, that this process prepares; one, which
+        counts for nothing, where it would have none.
         """
         return list(self._own(rows)) if self.whole else rows
 
@@ -61,7 +61,7 @@ UNDIVIDED = Division()
 class TrainingBatch:
     """Prepared images (each once), prepared texts, and which of them belong together.
 
-    Where ranks divide a batch, images and texts are those of this rank, pairs those of all.
+    Where processes divide a batch, images and texts are those of this process, pairs those of all.
     """
 
     images: Photos | Regions
@@ -81,7 +81,7 @@ class Collate:
     """Turns samples into a batch: decodes, augments, tokenizes. Runs in the worker processes.
 
     The noise of an item depends on the seed, the epoch and the item; an image that comes once
-    for each of its captions gets other noise each time. So ranks, which `division` is about,
+    for each of its captions gets other noise each time. So processes, which `division` is about,
     prepare together what one process would prepare.
     """
 
@@ -131,9 +131,9 @@ def training_loader(
 ) -> DataLoader[Any]:
     """The loader of training batches; `settings` are the recipe's `data`.
 
-    Each of the ranks that divide a batch has such a loader, and gets the samples of all. There are
-    never more workers than processors, shared with the `neighbours` on this machine. Raises
-    `DataError` when the data set has fewer items than one batch.
+    Each of the processes that divide a batch has such a loader, and gets the samples of all.
+    There are never more workers than processors, shared with the `neighbours` on this machine.
+    Raises `DataError` when the data set has fewer items than one batch.
     """
     samples = TrainingSet(
         dataset,

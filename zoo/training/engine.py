@@ -41,7 +41,7 @@ class ZooRunner(Runner):  # type: ignore[misc]
     def __init__(self, *, restore: Callable[[ZooRunner], None], **settings: Any) -> None:
         self.restore = restore
         super().__init__(**settings)
-        with suppress(FileNotFoundError):  # another rank was quicker
+        with suppress(FileNotFoundError):  # another process was quicker
             Path(self.log_dir).rmdir()  # made by MMEngine for its log, which is not kept
 
     def load_or_resume(self) -> None:

@@ -1,13 +1,13 @@
-"""What ranks exchange in a step: encodings with their gradient, and the gradients of weights.
+"""What processes exchange in a step: encodings with their gradient, and the gradients of weights.
 
-All here follow one rule: the loss of the step is the sum of what the ranks compute, so the
-gradient of a tensor that several ranks use is the sum of theirs.
+All here follow one rule: the loss of the step is the sum of what the processes compute, so the
+gradient of a tensor that several processes use is the sum of theirs.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -16,11 +16,12 @@ from torch import Tensor, distributed, nn
 
 from ..batch import Batch
 from ..errors import DataError
-from ..ranks import Ranks, talking
+from ..processes import LostError, Processes
 
 BatchT = TypeVar("BatchT", bound=Batch)
+ALONE = Processes()
 BUCKET = 1 << 24
-"""How many numbers are summed over the ranks at once: 64 MB of float32."""
+"""How many numbers are summed over the processes at once: 64 MB of float32."""
 
 
 def shares(total: int, parts: int) -> list[int]:
@@ -32,14 +33,14 @@ def shares(total: int, parts: int) -> list[int]:
     return [total // parts + (part < total % parts) for part in range(parts)]
 
 
-def gather_batch(batch: BatchT, counts: Sequence[int], ranks: Ranks) -> BatchT:
-    """The items of all ranks as one batch, shorter ones padded with zeros (masks with False).
+def gather_batch(batch: BatchT, counts: Sequence[int], processes: Processes) -> BatchT:
+    """The items of all processes as one batch, shorter ones padded with zeros (masks with False).
 
-    Rank r gives its first `counts[r]` rows; the gradient of each goes back to whose it is. Raises
-    `DataError` where ranks have other fields than this one.
+    Process p gives its first `counts[p]` rows; the gradient of each goes back to whose it is.
+    Raises `DataError` where processes have other fields than this one.
     """
     tensors = batch.tensors()
-    shapes = _common_shapes(tensors, ranks)
+    shapes = _common_shapes(tensors, processes)
     gathered = {
         path: gather_rows(_padded(tensor, shapes[path]), counts) for path, tensor in tensors.items()
     }
@@ -47,7 +48,7 @@ def gather_batch(batch: BatchT, counts: Sequence[int], ranks: Ranks) -> BatchT:
 
 
 def gather_rows(tensor: Tensor, counts: Sequence[int]) -> Tensor:
-    """The first `counts[r]` rows of the tensor of each rank r, one below the other.
+    """The first `counts[p]` rows of the tensor of each process p, one below the other.
 
     Tensors are alike in all axes but the first.
     """
@@ -66,13 +67,13 @@ def gather_rows(tensor: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """The sum of the tensors of all ranks, with its gradient."""
+    """The sum of the tensors of all processes, with its gradient."""
     total: Tensor = _Summed.apply(tensor)  # type: ignore[no-untyped-call]
     return total
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Add up the gradients of all ranks. One that no rank has stays absent."""
+    """Add up the gradients of all processes. One that no process has stays absent."""
     learning = [one for one in parameters if one.requires_grad]
     if not learning:
         return
@@ -86,7 +87,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def share_tensors(tensors: Iterable[Tensor]) -> None:
-    """Overwrite the tensors of every rank with those of the first."""
+    """Overwrite the tensors of every process with those of the first."""
     with talking():
         for tensor in tensors:
             content = tensor.detach().contiguous()
@@ -96,8 +97,22 @@ def share_tensors(tensors: Iterable[Tensor]) -> None:
             tensor.detach().copy_(content)
 
 
+@contextmanager
+def talking() -> Iterator[None]:
+    """Within, what goes wrong between processes is a `LostError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+        raise LostError(
+            f"Another process of this run ended, or did not answer in time ({said}). See what the "
+            "others say; given once more, with --resume, the command goes on from the newest "
+            "checkpoint."
+        ) from error
+
+
 class _Gathered(torch.autograd.Function):
-    """The tensor of each rank: (ranks, ...)."""
+    """The tensor of each process: (processes, ...)."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -105,7 +120,7 @@ class _Gathered(torch.autograd.Function):
         return _gathered(tensor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         del ctx
         number = distributed.get_rank()
         with talking():
@@ -125,7 +140,7 @@ class _Summed(torch.autograd.Function):
         return _total(tensor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         del ctx
         return _total(gradient)
 
@@ -144,20 +159,18 @@ def _total(tensor: Tensor) -> Tensor:
     return total
 
 
-def _common_shapes(tensors: Mapping[str, Tensor], ranks: Ranks) -> dict[str, list[int]]:
-    """The largest shape of an item on any rank, by field."""
+def _common_shapes(tensors: Mapping[str, Tensor], processes: Processes) -> dict[str, list[int]]:
+    """The largest shape of an item on any process, by field."""
     own = {path: list(tensor.shape[1:]) for path, tensor in tensors.items()}
-    everyone: list[dict[str, list[int]]] = [
-        json.loads(said) for said in ranks.everyone(json.dumps(own))
-    ]
+    everyone = processes.everyones(own)
     for number, theirs in enumerate(everyone):
         if {path: len(shape) for path, shape in theirs.items()} != {
             path: len(shape) for path, shape in own.items()
         }:
             raise DataError(
-                f"Rank {number} encoded items with the fields {', '.join(theirs)}, and rank "
-                f"{ranks.number} with {', '.join(own)}. An encoder must fill the same fields for "
-                "any items; until then set gather=False, or train in one process."
+                f"Process {number} encoded items with the fields {', '.join(theirs)}, process "
+                f"{processes.number} with {', '.join(own)}. An encoder must fill the same fields "
+                "for any items; until then set gather=False, or train in one process."
             )
     return {
         path: [max(sizes) for sizes in zip(*(theirs[path] for theirs in everyone), strict=True)]
@@ -207,5 +220,5 @@ def _sum_bucket(gradients: Sequence[Tensor]) -> None:
     with talking():
         distributed.all_reduce(flat)
     sizes = [one.numel() for one in gradients]
-    for gradient, total in zip(gradients, flat.split(sizes), strict=True):
+    for gradient, total in zip(gradients, torch.split(flat, sizes), strict=True):
         gradient.copy_(total.view_as(gradient))

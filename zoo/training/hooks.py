@@ -13,9 +13,10 @@ from torch import nn
 
 from ..errors import InputError
 from ..interfaces import Loss
-from ..ranks import ALONE, Ranks
+from ..processes import Processes
 from .average import Average, averaged
 from .engine import Hook, ZooRunner
+from .gathering import ALONE
 from .seeds import mix
 from .stopping import STOPS, AskedToStopError
 
@@ -136,7 +137,7 @@ class SavingHook(Hook):  # type: ignore[misc]
 
     SIGTERM, SIGUSR1 or SIGINT (Ctrl-C): save after the iteration that is running, or in place of
     the measurement, then leave; schedulers may ask more than once, and a second Ctrl-C leaves at
-    once. Of several ranks one is enough to be asked.
+    once. Of several processes one is enough to be asked.
     """
 
     priority = "VERY_LOW"
@@ -145,9 +146,9 @@ class SavingHook(Hook):  # type: ignore[misc]
         self,
         save: Callable[[int, int], None],
         every: int | None = None,
-        ranks: Ranks = ALONE,
+        processes: Processes = ALONE,
     ) -> None:
-        self.save, self.every, self.ranks = save, every, ranks
+        self.save, self.every, self.processes = save, every, processes
         self.asked: int | None = None
         self.before: dict[int, Any] = {}
 
@@ -201,11 +202,11 @@ class SavingHook(Hook):  # type: ignore[misc]
     def _ask(self, number: int, frame: Any) -> None:
         del frame
         self.asked = number
-        if self.ranks.count == 1 and signal.SIGINT in self.before:
+        if self.processes.count == 1 and signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, self.before.pop(signal.SIGINT))
 
     def _hear_the_others(self) -> None:
-        self.asked = self.ranks.largest(self.asked or 0) or None
+        self.asked = max(self.processes.everyones(self.asked or 0)) or None
 
     def _leave_if_asked(self) -> None:
         if self.asked:

@@ -1,8 +1,8 @@
 """Starts the processes of one machine that train together, and starts them again when one dies.
 
 That is torchrun's work (`torch.distributed.launcher`). It starts all again after any failure, and
-an error that the user has to mend would come back each time: so a rank leaves a verdict in a file
-when there is no sense in another start.
+an error that the user has to mend would come back each time: so one of them leaves a verdict in a
+file when there is no sense in another start.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from ..errors import InputError, ZooError
 from ..files import write_atomically
-from ..ranks import RankError
+from ..processes import LostError
 
 VERDICT = "ZOO_VERDICT"
-"""In the environment of the ranks: the file for what ends the whole job."""
+"""In the environment of the processes: the file for what ends the whole job."""
 
 
 class JobError(ZooError):
@@ -33,12 +33,12 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
 
 
-def launch(arguments: Sequence[str], ranks: int, restarts: int, seconds: float) -> int:
+def launch(arguments: Sequence[str], processes: int, restarts: int, seconds: float) -> int:
     """Run `zoo` with these arguments in so many processes of this machine; the exit status.
 
     When one dies, all are started again, `restarts` times at most; `seconds` is how long they may
-    take to find each other. Raises `JobError` when a rank met an error that is the user's to mend,
-    and when the restarts are spent.
+    take to find each other. Raises `JobError` when one met an error that is the user's to mend, and
+    when the restarts are spent.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -47,7 +47,7 @@ def launch(arguments: Sequence[str], ranks: int, restarts: int, seconds: float) 
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=ranks,
+        nproc_per_node=processes,
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
@@ -55,7 +55,10 @@ def launch(arguments: Sequence[str], ranks: int, restarts: int, seconds: float) 
         max_restarts=restarts,
         local_addr="localhost",
     )
-    with tempfile.TemporaryDirectory(prefix="zoo-job-") as folder, _told(folder, ranks) as verdict:
+    with (
+        tempfile.TemporaryDirectory(prefix="zoo-job-") as folder,
+        _told(folder, processes) as verdict,
+    ):
         try:
             elastic_launch(config, sys.executable)("-m", "zoo.cli", *arguments)
         except ChildFailedError as error:
@@ -70,7 +73,7 @@ def launch(arguments: Sequence[str], ranks: int, restarts: int, seconds: float) 
 def verdict_left() -> Iterator[None]:
     """Within, an error that another start cannot mend, or a wish to stop, ends the whole job.
 
-    For ranks that `launch` started; others see nothing of it.
+    For processes that `launch` started; others see nothing of it.
     """
     if VERDICT not in os.environ:
         yield
@@ -80,7 +83,7 @@ def verdict_left() -> Iterator[None]:
         raise SystemExit(0)  # torchrun's restart of a job that is over
     try:
         yield
-    except RankError:
+    except LostError:
         raise
     except ZooError as error:
         _leave(file, said=str(error), status=1)
@@ -96,7 +99,7 @@ def _leave(file: Path, **verdict: object) -> None:
 
 
 def _judge(file: Path) -> int:
-    """The exit status of the job; raises `JobError` for an error that a rank has left."""
+    """The exit status of the job; raises `JobError` for an error that a process has left."""
     if not file.exists():
         return 0
     verdict = json.loads(file.read_text(encoding="utf-8"))
@@ -106,10 +109,10 @@ def _judge(file: Path) -> int:
 
 
 @contextmanager
-def _told(folder: str, ranks: int) -> Iterator[Path]:
-    """The environment of the ranks, while they run; theirs are the processors, shared evenly."""
+def _told(folder: str, processes: int) -> Iterator[Path]:
+    """The environment of the processes, while they run; they share the processors evenly."""
     file = Path(folder) / "verdict.json"
-    threads = str(max(len(os.sched_getaffinity(0)) // ranks, 1))
+    threads = str(max(len(os.sched_getaffinity(0)) // processes, 1))
     told = {VERDICT: str(file), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
@@ -126,8 +129,8 @@ def _told(folder: str, ranks: int) -> Iterator[Path]:
 def _spent(error: Exception, restarts: int) -> str:
     failures: dict[int, object] = getattr(error, "failures", {})
     ends = ", ".join(
-        f"process {rank} with status {getattr(failure, 'exitcode', '?')}"
-        for rank, failure in sorted(failures.items())
+        f"process {process} with status {getattr(failure, 'exitcode', '?')}"
+        for process, failure in sorted(failures.items())
     )
     return (
         f"The job ended {restarts + 1} times too early, the last time {ends or 'at once'}, and no "
@@ -135,18 +138,18 @@ def _spent(error: Exception, restarts: int) -> str:
     )
 
 
-def count_of(ranks: int | None) -> int:
+def count_of(processes: int | None) -> int:
     """How many processes to start: as told, or one for each accelerator.
 
     Raises `InputError` without either.
     """
     import torch
 
-    if ranks is None:
-        ranks = torch.cuda.device_count()
-    if ranks < 1:
+    if processes is None:
+        processes = torch.cuda.device_count()
+    if processes < 1:
         raise InputError(
             "The launcher is pytorch, and it is not said how many processes to start: there is no "
             "CUDA device to have one each. Give --nproc 2, say."
         )
-    return ranks
+    return processes

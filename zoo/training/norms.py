@@ -1,4 +1,4 @@
-"""Batch normalisation over the batch of all ranks."""
+"""Batch normalisation over the batch of all processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .gathering import summed
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` whose statistics in training are of the items of all ranks together.
+    """`nn.BatchNorm1d` whose statistics in training are of the items of all processes together.
 
     With the same gradient as one process has. torch's own SyncBatchNorm needs CUDA.
     """
@@ -45,7 +45,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
 
 def share_norms(module: nn.Module) -> None:
-    """Let every batch norm in a module look at the items of all ranks; names and weights stay."""
+    """Let every batch norm in a module look at the items of all; names and weights stay."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm1d:

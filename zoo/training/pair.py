@@ -12,25 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Batch
-from ..errors import DataError, InputError
+from ..errors import InputError
 from ..interfaces import Loss
 from ..model import MatchingModel
-from ..ranks import ALONE, Ranks
+from ..processes import Processes
 from ..spelling import nearest
 from .comparing import Comparison
 from .data import TrainingBatch
 from .engine import OptimWrapper
-from .gathering import sum_gradients, summed
-from .optimizer import diverged
+from .gathering import ALONE, sum_gradients, summed
+from .nonfinite import NotFiniteError
 
 
 class TrainedPair(nn.Module):
     """A model and its loss: what the Runner steps. The loss may have parameters of its own.
 
-    ranks:      who train it together
+    processes:  those who train it together
     gather:     whether they divide one batch, so that negatives come from all of them; if not,
                 each has a batch of its own, and the loss is the mean of theirs
-    accumulate: in how many pieces a rank goes through its share, for want of memory
+    accumulate: in how many pieces a process goes through its share, for want of memory
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class TrainedPair(nn.Module):
         loss: Loss,
         autocast: Sequence[str] = (),
         *,
-        ranks: Ranks = ALONE,
+        processes: Processes = ALONE,
         gather: bool = True,
         accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
         self.low_precision = [_submodule(model, name) for name in autocast]
-        self.ranks, self.gather = ranks, gather
-        among = ranks if gather else ALONE
+        self.processes, self.gather = processes, gather
+        among = processes if gather else ALONE
         self.compare = Comparison(model, accumulate, among, self._precision)
 
     def forward(self, batch: TrainingBatch) -> Tensor:
@@ -58,26 +58,38 @@ class TrainedPair(nn.Module):
         return self.loss(replace(similarity, scores=scores, levels=levels), batch.pairs)
 
     def train_step(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> dict[str, float]:
-        """One update of the weights. Raises `DataError` when the loss is not finite."""
-        value = self(batch.to(self.model.device)) / self.ranks.count
-        loss = self._of_all(value)
-        if not math.isfinite(loss):
-            raise DataError(diverged("loss", loss, optim_wrapper.inner_count))
-        optim_wrapper.backward(value)
-        if self.ranks.count > 1:
-            sum_gradients(self.parameters())
-        optim_wrapper.step()
+        """One update of the weights, or none where a number is not finite: see `answer`."""
+        try:
+            loss = self._learn(batch, optim_wrapper)
+        except NotFiniteError as fault:
+            self.answer(fault)
+            loss = math.nan
         optim_wrapper.zero_grad()
         return {"loss": loss}
 
+    def _learn(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> float:
+        value = self(batch.to(self.model.device)) / self.processes.count
+        loss = self._of_all(value)
+        if not math.isfinite(loss):
+            raise NotFiniteError("loss", loss)
+        optim_wrapper.backward(value)
+        if self.processes.count > 1:
+            sum_gradients(self.parameters())
+        optim_wrapper.step()
+        return loss
+
     def _of_all(self, value: Tensor) -> float:
-        """The loss of the step, of which each rank has a part; where they gather, an equal one."""
-        if self.gather or self.ranks.count == 1:
-            return value.item() * self.ranks.count
+        """The loss of the step, of which each has a part; where they gather, an equal one."""
+        if self.gather or self.processes.count == 1:
+            return value.item() * self.processes.count
         return summed(value.detach()).item()
 
     def _precision(self) -> AbstractContextManager[None]:
         return autocast(self.low_precision, self.model.device.type)
+
+
+def _raise(fault: NotFiniteError) -> None:
+    raise fault
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import uuid
 from collections import deque
@@ -19,7 +20,7 @@ from ..errors import InputError
 from ..evaluation import evaluate
 from ..files import sha256, write_atomically
 from ..model import MatchingModel
-from ..ranks import ALONE, Ranks
+from ..processes import Processes
 from ..saving import RESULTS, WEIGHTS
 from ..split_scores import check_extractor
 from ..version import __version__
@@ -27,8 +28,6 @@ from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (
     Checkpoint,
-    checkpoint_bytes,
-    checkpoint_of,
     newest_checkpoint,
     prune,
     write_checkpoint,
@@ -44,7 +43,7 @@ from .continuing import (
 )
 from .data import Division, training_loader
 from .engine import Hook, ZooRunner
-from .gathering import share_tensors
+from .gathering import ALONE, share_tensors
 from .hooks import (
     AverageHook,
     Findings,
@@ -54,7 +53,9 @@ from .hooks import (
     WarmUpHook,
 )
 from .journal import JournalHook, trim_log, warn
+from .nonfinite import NonFiniteHook
 from .norms import share_norms
+from .optimizer import GroupByPrefix
 from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta, this_command
@@ -78,19 +79,19 @@ class Run:
         data_prints: Mapping[str, str],
         device: torch.device,
         console: Console,
-        ranks: Ranks = ALONE,
+        processes: Processes = ALONE,
         *,
         resume: Resume = "exact",
         requeue: bool = False,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
-        self.training, self.ranks, self.requeue = training, ranks, requeue
-        self.meta = run_meta(recipe, data_prints, ranks.count)
-        check_division(recipe, ranks)
+        self.training, self.processes, self.requeue = training, processes, requeue
+        self.meta = run_meta(recipe, data_prints, processes.count)
+        check_division(recipe, processes)
         self.resumed = saved = self._newest()
         self.changed = what_changed(saved.meta, self.meta, folder.path, resume) if saved else []
         self.part = (saved.part if saved else 0) + bool(self.changed)
-        texts = ranks.from_first(folder.read_texts) if self.changed else None
+        texts = processes.once(folder.read_texts) if self.changed else None
         self.model, self.loss = build_from(recipe, training, data, texts)
         if saved is None:
             initialize(self.model, recipe, training, data)
@@ -100,21 +101,29 @@ class Run:
             self.model,
             self.loss,
             recipe["autocast"],
-            ranks=ranks,
+            processes=processes,
             gather=recipe["gather"],
             accumulate=recipe["accumulate"],
         )
         self.pair.to(device)
-        if ranks.count > 1:
+        if processes.count > 1:
             share_norms(self.pair)
             share_tensors(self.pair.state_dict().values())
-        self.where = _where(device, ranks)
+        self.where = _where(device, processes)
         self.average = _average(self.model, recipe)
         self.findings, self.clock = Findings(), Clock()
-        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], ranks)
+        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
         self.journal = JournalHook(
             folder.log, self.findings, recipe["log_every"], console, self.part
         )
+        self.nonfinite = NonFiniteHook(
+            **recipe["nonfinite"],
+            module=self.pair,
+            dataset=training,
+            write=self.journal.write if processes.first else _nothing,
+            warn=self._warn,
+        )
+        self.pair.answer = self.nonfinite.answer
         self.runner = self._runner()
 
     def train(self) -> None:
@@ -123,7 +132,7 @@ class Run:
             self._train()
         except SystemExit as stop:
             self._say("stopped and saved, as asked; --resume goes on from here")
-            if self.requeue and self.ranks.first and stop.code in [128 + one for one in WHEN]:
+            if self.requeue and self.processes.first and stop.code in [128 + one for one in WHEN]:
                 requeue(self._say, self._warn)
             raise
         finally:
@@ -139,7 +148,7 @@ class Run:
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write a checkpoint, then remove those that are no longer needed; the others wait."""
-        self.ranks.from_first(lambda: self._save(epoch, iteration))
+        self.processes.once(lambda: self._save(epoch, iteration))
 
     def _save(self, epoch: int, iteration: int) -> None:
         runner, average = self.runner, self.average
@@ -154,6 +163,7 @@ class Run:
             "best": self.findings.best,
             "last": self.findings.last,
             "training_seconds": self.clock.seconds,
+            "skipped": self.nonfinite.skipped,
         }
         tensors = average.tensors if average else None
         saved = Checkpoint(
@@ -166,13 +176,14 @@ class Run:
         """Put everything where the newest checkpoint left it."""
         saved, self.resumed = self.resumed, None
         self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
-        if self.ranks.first:
+        if self.processes.first:
             trim_log(self.folder.log, *((saved.step, saved.part) if saved else (0, 0)))
         if saved is None:
-            self.ranks.from_first(lambda: self.folder.write_texts(self.model.files()))
+            self.processes.once(lambda: self.folder.write_texts(self.model.files()))
             return
         self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
-        if self.findings.best and not self.ranks.from_first(self.folder.model.is_dir):
+        self.nonfinite.skipped = saved.state.get("skipped", 0)
+        if self.findings.best and not self.processes.once(self.folder.model.is_dir):
             self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
             self.findings.best = {}
         if self.changed:
@@ -212,10 +223,10 @@ class Run:
             self.findings.best = {}  # of other data, and no measure for what comes
         runner.place(epoch, iteration)
         change = {"part": self.part, "epoch": epoch, "step": iteration, "changed": self.changed}
-        self.ranks.from_first(
+        self.processes.once(
             lambda: self.folder.go_on(self.recipe, self.meta, this_command(), change)
         )
-        if self.ranks.first:
+        if self.processes.first:
             self.journal.write(kind="changes", **change)
         self.save(epoch, iteration)
         self._warn(f"goes on with other settings from epoch {epoch + 1}: {'; '.join(self.changed)}")
@@ -232,7 +243,7 @@ class Run:
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""
-        self.ranks.from_first(self._export)
+        self.processes.once(self._export)
 
     def _export(self) -> None:
         half = self.recipe["export"]["half"]
@@ -243,7 +254,7 @@ class Run:
         if not self.findings.best:
             with averaged(self.average):
                 self.export()
-        self.ranks.from_first(self._finish)
+        self.processes.once(self._finish)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 
@@ -253,12 +264,11 @@ class Run:
         self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
     def measure(self) -> dict[str, Any] | None:
-        """Figures on dev, with the record of the measurement; the first rank makes it.
+        """Figures on dev, with the record of the measurement; the first process makes it.
 
         None where the run was asked to stop meanwhile.
         """
-        figures: dict[str, Any] | None = self.ranks.from_first(self._measure)
-        return figures
+        return self.processes.once(self._measure)
 
     def _measure(self) -> dict[str, Any] | None:
         assert self.dev is not None
@@ -272,18 +282,8 @@ class Run:
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
     def _newest(self) -> Checkpoint | None:
-        """The newest checkpoint as the first rank finds it, whatever disk the others see."""
-        found: list[Checkpoint] = []
-
-        def find() -> bool:
-            newest = newest_checkpoint(self.folder.checkpoints, self._warn)
-            found.extend([newest] if newest else [])
-            return newest is not None
-
-        if not self.ranks.from_first(find):
-            return None
-        content = self.ranks.shared(checkpoint_bytes(found[0]) if found else b"")
-        return found[0] if found else checkpoint_of(content)
+        """The newest checkpoint as the first process finds it, whatever disk the others see."""
+        return self.processes.once(lambda: newest_checkpoint(self.folder.checkpoints, self._warn))
 
     @property
     def _selection(self) -> str:
@@ -332,11 +332,11 @@ class Run:
                 self.training,
                 recipe["data"],
                 recipe["seed"],
-                Division(self.ranks.number, self.ranks.count, recipe["gather"]),
-                neighbours=self.ranks.beside,
+                Division(self.processes.number, self.processes.count, recipe["gather"]),
+                neighbours=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
             ),
             train_cfg=train_cfg,
-            optim_wrapper={"constructor": "GroupByPrefix"} | recipe["optim_wrapper"],
+            optim_wrapper={"constructor": GroupByPrefix.__name__} | recipe["optim_wrapper"],
             param_scheduler=recipe["param_scheduler"],
             default_hooks=dict.fromkeys(
                 ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
@@ -346,8 +346,8 @@ class Run:
         )
 
     def _hooks(self, every: int) -> list[Hook]:
-        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.saving]
-        if self.ranks.first:
+        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.nonfinite, self.saving]
+        if self.processes.first:
             hooks.append(self.journal)
         if self.recipe["warm_up"]:
             hooks.append(WarmUpHook(self.loss, **self.recipe["warm_up"]))
@@ -366,26 +366,31 @@ class Run:
         warn(self.console, text)
 
 
-def check_division(recipe: Recipe, ranks: Ranks) -> None:
-    """Raise `InputError` where the ranks, and their pieces, cannot have equal parts of a batch."""
+def check_division(recipe: Recipe, processes: Processes) -> None:
+    """Raise `InputError` where processes, and their pieces, cannot have equal parts of a batch."""
     size, pieces = recipe["data"]["batch_size"], recipe["accumulate"]
-    parts = ranks.count * pieces
+    parts = processes.count * pieces
     if size % parts:
         raise InputError(
             f"data.batch_size is {size}, the batch of all processes together, and cannot be "
-            f"divided by {ranks.count} processes x accumulate {pieces} = {parts}. Set "
+            f"divided by {processes.count} processes x accumulate {pieces} = {parts}. Set "
             f"data.batch_size={max(size // parts, 1) * parts}."
         )
-    if ranks.count > 1 and not recipe["gather"] and not recipe["data"]["drop_last"]:
+    if processes.count > 1 and not recipe["gather"] and not recipe["data"]["drop_last"]:
         raise InputError(
             "gather is off and data.drop_last too, so the last batch of an epoch may have fewer "
             "samples than there are processes. Set one of them to True."
         )
 
 
-def _where(device: torch.device, ranks: Ranks) -> str:
+def _where(device: torch.device, processes: Processes) -> str:
     words = device_words(device)
-    return words if ranks.count == 1 else f"{ranks.count} processes: {words} each"
+    return words if processes.count == 1 else f"{processes.count} processes: {words} each"
+
+
+def _nothing(**values: Any) -> None:
+    """What the other processes write to the log."""
+    del values
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

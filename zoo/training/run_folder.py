@@ -57,7 +57,7 @@ class RunFolder:
         data: Mapping[str, str],
         *,
         resume: Resume | None = None,
-        ranks: int = 1,
+        processes: int = 1,
     ) -> bool:
         """Check what lies here against what is asked; True if the run is finished already.
 
@@ -76,7 +76,7 @@ class RunFolder:
                 f"{self.path} holds {'a finished' if finished else 'an unfinished'} run. "
                 "Choose another --work-dir" + ("." if finished else ", or go on with it: --resume.")
             )
-        asked = run_meta(recipe, data, ranks)
+        asked = run_meta(recipe, data, processes)
         return finished and not what_changed(record or {}, asked, self.path, resume)
 
     def state(self) -> Literal["new", "unfinished", "finished"]:
@@ -92,7 +92,7 @@ class RunFolder:
         data: Mapping[str, str],
         command: Sequence[str],
         device: str,
-        ranks: int = 1,
+        processes: int = 1,
     ) -> list[str]:
         """Record how the run was started; a resumed one keeps its record.
 
@@ -101,7 +101,7 @@ class RunFolder:
         here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
         began = self.record()
         if began is None:
-            record = run_meta(recipe, data, ranks) | {
+            record = run_meta(recipe, data, processes) | {
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
@@ -175,10 +175,10 @@ class RunFolder:
         write_atomically(self.record_file, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def run_meta(recipe: Recipe, data: Mapping[str, str], ranks: int = 1) -> dict[str, Any]:
+def run_meta(recipe: Recipe, data: Mapping[str, str], processes: int = 1) -> dict[str, Any]:
     """What identifies a run: its recipe, seed and data, and how many processes train."""
     identity = {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
-    return identity | {"ranks": ranks}
+    return identity | {"processes": processes}
 
 
 def fingerprints(*datasets: Dataset | None) -> dict[str, str]:

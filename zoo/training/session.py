@@ -14,10 +14,11 @@ from rich.console import Console
 from ..data.dataset import Dataset, open_dataset
 from ..device import usable_device
 from ..errors import InputError
-from ..ranks import SECONDS, Launcher, Ranks, opened, restarted, standing
+from ..processes import own_device
 from .building import named_files
 from .continuing import Resume, resume_mode
 from .journal import warn
+from .launchers import Launcher, joined, named_processes, restarted
 from .recipe import Recipe, read_recipe
 from .run import Run
 from .run_folder import RunFolder, file_prints, fingerprints, this_command
@@ -36,7 +37,7 @@ def train(
     requeue: bool = False,
     console: Console | None = None,
     launcher: Launcher = "none",
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> Path:
     """Train by a recipe and return the folder of the best model, which `zoo.load` reads.
 
@@ -47,15 +48,15 @@ def train(
 
     With a `launcher`, torchrun ("pytorch") or srun ("slurm") has started several processes that
     all call this with the same arguments and train one model: batches are divided among them, and
-    the first one writes. `seconds` is how long they wait for each other. Those that the launcher
-    starts again go on from the newest checkpoint.
+    the first one writes. `seconds` is how long they wait for each other (ZOO_PROCESS_SECONDS, or
+    half an hour). Those that the launcher starts again go on from the newest checkpoint.
 
     A run that is asked to stop (SIGTERM, SIGUSR1, Ctrl-C) saves and raises `SystemExit` with 128
     and the number of the signal. With `requeue`, which implies `resume`, its job of SLURM goes
     back into the queue, but for Ctrl-C.
 
     Raises `InputError` for a recipe or an option that cannot be used, `DataError` for data that
-    are missing, a folder that is taken, and a loss that is not finite, and `RankError` when
+    are missing, a folder that is taken, and a loss that is not finite, and `LostError` when
     another process ends or does not answer.
 
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
@@ -65,20 +66,20 @@ def train(
     if requeue:
         check_requeue()
     settings = read_recipe(recipe, overrides)
-    who = standing(launcher)
-    where = usable_device(own_device(device or default_device(), who))
+    processes = named_processes(launcher)
+    where = usable_device(own_device(device or default_device(), processes))
     folder = RunFolder(Path(work_dir))
-    console = console or Console(stderr=True)
-    if not who.first:
+    if not processes.first:
         console = Console(quiet=True)
+    console = console or Console(stderr=True)
     store = None if features is None else Path(features)
-    mode = mode or ("exact" if restarted(launcher) else None)
-    with opened(launcher, where.type, seconds) as ranks, ExitStack() as stack:
+    mode = mode or ("exact" if launcher != "none" and restarted() else None)
+    with joined(launcher, where, seconds) as processes, ExitStack() as stack:
         training, dev = open_data(settings, Path(data), store)
-        prints = ranks.from_first(lambda: data_prints(settings, Path(data), training, dev))
-        ranks.from_first(lambda: stack.enter_context(folder.locked()))
+        prints = processes.once(lambda: data_prints(settings, Path(data), training, dev))
+        processes.once(lambda: stack.enter_context(folder.locked()))
         known = (settings, prints)
-        if ranks.from_first(lambda: folder.open(*known, resume=mode, ranks=ranks.count)):
+        if processes.once(lambda: folder.open(*known, resume=mode, processes=processes.count)):
             console.print(f"finished before: {folder.model}", highlight=False, markup=False)
             return folder.model
         run = Run(
@@ -90,12 +91,12 @@ def train(
             prints,
             where,
             console,
-            ranks,
+            processes,
             resume=mode or "exact",
             requeue=requeue,
         )
-        begun = (*known, this_command(), str(where), ranks.count)
-        for change in ranks.from_first(lambda: folder.begin(*begun)):
+        begun = (*known, this_command(), str(where), processes.count)
+        for change in processes.once(lambda: folder.begin(*begun)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.finish()
@@ -143,8 +144,3 @@ def data_prints(
 def default_device() -> str:
     """CUDA where torch finds it, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def own_device(device: str, who: Ranks) -> str:
-    """The accelerator of this process among those of its machine, where no number is given."""
-    return f"cuda:{who.local}" if device == "cuda" and who.count > 1 else device
