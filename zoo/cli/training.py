@@ -50,6 +50,13 @@ def train(
             help="Go on with the run in that folder; loose: with other settings or data.",
         ),
     ] = None,
+    requeue: Annotated[
+        bool,
+        typer.Option(
+            "--requeue",
+            help="Asked to stop, save and queue the job of SLURM again; implies --resume.",
+        ),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
@@ -109,6 +116,7 @@ def train(
             data,
             work_dir,
             resume=resume or False,
+            requeue=requeue,
             overrides=settings or [],
             features=features,
             device=device,

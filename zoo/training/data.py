@@ -22,6 +22,7 @@ from ..model import MatchingModel
 from .gathering import shares
 from .samples import EpochSampler, Sample, TrainingSet
 from .seeds import generator
+from .stopping import STOPS
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,13 @@ def processors() -> int:
 
 
 def _leave_signals_to_the_run(worker: int) -> None:
-    """A worker ends when the run tells it to, not by the Ctrl-C that the run answers by saving."""
+    """A worker ends when the run tells it to, or is gone; not by what the run answers by saving.
+
+    Ctrl-C, and a scheduler, ask all processes at once.
+    """
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)

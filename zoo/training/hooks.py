@@ -18,6 +18,7 @@ from .average import Average, averaged
 from .engine import Hook, ZooRunner
 from .gathering import ALONE
 from .seeds import mix
+from .stopping import STOPS, AskedToStopError
 
 
 @dataclass
@@ -98,14 +99,15 @@ class AverageHook(Hook):  # type: ignore[misc]
 class SelectionHook(Hook):  # type: ignore[misc]
     """Measures the (averaged) model on dev at the end of an epoch and exports a new best one.
 
-    Only ever the dev split: the test split is not opened in training.
+    Only ever the dev split: the test split is not opened in training. A measurement that is broken
+    off, for the run is asked to stop, gives no figures; it is made when the run goes on.
     """
 
     priority = "BELOW_NORMAL"
 
     def __init__(
         self,
-        measure: Callable[[], dict[str, Any]],
+        measure: Callable[[], dict[str, Any] | None],
         export: Callable[[], object],
         findings: Findings,
         average: Average | None,
@@ -121,6 +123,8 @@ class SelectionHook(Hook):  # type: ignore[misc]
             return
         with averaged(self.average):
             figures = self.measure()
+            if figures is None:
+                raise AskedToStopError
             self.findings.last = {"epoch": epoch, "step": runner.iter, **figures}
             if figures["rsum"] > self.findings.best.get("rsum", float("-inf")):
                 self.findings.best = dict(self.findings.last)
@@ -131,8 +135,9 @@ class SelectionHook(Hook):  # type: ignore[misc]
 class SavingHook(Hook):  # type: ignore[misc]
     """Saves at the end of each epoch, each `every` iterations, and when asked to stop.
 
-    SIGTERM or SIGINT (Ctrl-C): save after the iteration that is running, then leave; a second
-    one leaves at once. Of several processes one is enough to be asked, and all may be, and again.
+    SIGTERM, SIGUSR1 or SIGINT (Ctrl-C): save after the iteration that is running, or in place of
+    the measurement, then leave; schedulers may ask more than once, and a second Ctrl-C leaves at
+    once. Of several processes one is enough to be asked.
     """
 
     priority = "VERY_LOW"
@@ -151,7 +156,7 @@ class SavingHook(Hook):  # type: ignore[misc]
         """Listen to signals, where this thread may."""
         del runner
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in STOPS:
                 self.before[number] = signal.signal(number, self._ask)
 
     def after_train_iter(
@@ -183,11 +188,22 @@ class SavingHook(Hook):  # type: ignore[misc]
             signal.signal(number, handler)
         self.before.clear()
 
+    def heed(self) -> None:
+        """Raise `AskedToStopError` where the run has been asked to stop."""
+        if self.asked:
+            raise AskedToStopError
+
+    def save_and_leave(self, runner: ZooRunner) -> None:
+        """Save where the run is, between two iterations, and leave."""
+        self._hear_the_others()
+        self.save(runner.epoch, runner.iter)
+        self._leave_if_asked()
+
     def _ask(self, number: int, frame: Any) -> None:
         del frame
         self.asked = number
-        if self.processes.count == 1:
-            self.restore_signals()
+        if self.processes.count == 1 and signal.SIGINT in self.before:
+            signal.signal(signal.SIGINT, self.before.pop(signal.SIGINT))
 
     def _hear_the_others(self) -> None:
         self.asked = max(self.processes.everyones(self.asked or 0)) or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,9 @@ class JournalHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Advance the bar; each `every` iterations write a line to the log."""
         del batch_idx, data_batch
-        self.losses.append(outputs["loss"])
+        self.losses += [loss for loss in (outputs["loss"],) if math.isfinite(loss)]
         done = runner.iter + 1
-        mean = sum(self.losses) / len(self.losses)
+        mean = sum(self.losses) / max(len(self.losses), 1)
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=self._text(runner, mean))
         if done % self.every == 0 or done == runner.max_iters:

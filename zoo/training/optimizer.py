@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import DataError, InputError
+from ..errors import InputError
 from ..spelling import nearest
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
+from .nonfinite import NotFiniteError
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -18,15 +19,13 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
     """Clips the gradient to a norm and refuses one that is not finite."""
 
     def step(self, **options: Any) -> None:
-        """Update the weights. Raises `DataError` when the gradient is not finite."""
+        """Update the weights. Raises `NotFiniteError` when the gradient is not finite."""
         settings = self.clip_grad_kwargs or {"max_norm": math.inf}
         parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         try:
             nn.utils.clip_grad_norm_(parameters, error_if_nonfinite=True, **settings)
         except RuntimeError as error:
-            raise DataError(
-                diverged("norm of the gradient", math.nan, self.inner_count - 1)
-            ) from error
+            raise NotFiniteError("norm of the gradient", math.nan) from error
         self.optimizer.step(**options)
 
 
@@ -83,16 +82,6 @@ class GroupByPrefix:
                 option["weight_decay"] = decay * decay_factor
             options.append(option)
         return options
-
-
-def diverged(what: str, found: float, iteration: int) -> str:
-    """The error of a run whose numbers left the finite ones."""
-    return (
-        f"The {what} is {found} at iteration {iteration}, so training stopped before it could "
-        "spoil the weights. Lower the learning rate or the gradient clip (--set "
-        "optim_wrapper.optimizer.lr=...), or look for broken features, and start again in another "
-        "--work-dir."
-    )
 
 
 def _check(settings: Mapping[str, Any]) -> None:

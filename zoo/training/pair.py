@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Batch
-from ..errors import DataError, InputError
+from ..errors import InputError
 from ..interfaces import Loss
 from ..model import MatchingModel
 from ..processes import Processes
@@ -21,7 +21,7 @@ from .comparing import Comparison
 from .data import TrainingBatch
 from .engine import OptimWrapper
 from .gathering import ALONE, sum_gradients, summed
-from .optimizer import diverged
+from .nonfinite import NotFiniteError
 
 
 class TrainedPair(nn.Module):
@@ -58,17 +58,25 @@ class TrainedPair(nn.Module):
         return self.loss(replace(similarity, scores=scores, levels=levels), batch.pairs)
 
     def train_step(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> dict[str, float]:
-        """One update of the weights. Raises `DataError` when the loss is not finite."""
+        """One update of the weights, or none where a number is not finite: see `answer`."""
+        try:
+            loss = self._learn(batch, optim_wrapper)
+        except NotFiniteError as fault:
+            self.answer(fault)
+            loss = math.nan
+        optim_wrapper.zero_grad()
+        return {"loss": loss}
+
+    def _learn(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> float:
         value = self(batch.to(self.model.device)) / self.processes.count
         loss = self._of_all(value)
         if not math.isfinite(loss):
-            raise DataError(diverged("loss", loss, optim_wrapper.inner_count))
+            raise NotFiniteError("loss", loss)
         optim_wrapper.backward(value)
         if self.processes.count > 1:
             sum_gradients(self.parameters())
         optim_wrapper.step()
-        optim_wrapper.zero_grad()
-        return {"loss": loss}
+        return loss
 
     def _of_all(self, value: Tensor) -> float:
         """The loss of the step, of which each has a part; where they gather, an equal one."""
@@ -78,6 +86,10 @@ class TrainedPair(nn.Module):
 
     def _precision(self) -> AbstractContextManager[None]:
         return autocast(self.low_precision, self.model.device.type)
+
+
+def _raise(fault: NotFiniteError) -> None:
+    raise fault
 
 
 @contextmanager

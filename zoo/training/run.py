@@ -44,13 +44,24 @@ from .continuing import (
 from .data import Division, training_loader
 from .engine import Hook, ZooRunner
 from .gathering import ALONE, share_tensors
-from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
+from .hooks import (
+    AverageHook,
+    Findings,
+    PlaceHook,
+    SavingHook,
+    SelectionHook,
+    WarmUpHook,
+)
 from .journal import JournalHook, trim_log, warn
+from .nonfinite import NonFiniteHook
 from .norms import share_norms
+from .optimizer import GroupByPrefix
 from .pair import TrainedPair
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta, this_command
 from .schedules import advance
+from .slurm import WHEN, requeue
+from .stopping import AskedToStopError
 
 HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
 
@@ -71,9 +82,10 @@ class Run:
         processes: Processes = ALONE,
         *,
         resume: Resume = "exact",
+        requeue: bool = False,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
-        self.training, self.processes = training, processes
+        self.training, self.processes, self.requeue = training, processes, requeue
         self.meta = run_meta(recipe, data_prints, processes.count)
         check_division(recipe, processes)
         self.resumed = saved = self._newest()
@@ -104,19 +116,35 @@ class Run:
         self.journal = JournalHook(
             folder.log, self.findings, recipe["log_every"], console, self.part
         )
+        self.nonfinite = NonFiniteHook(
+            **recipe["nonfinite"],
+            module=self.pair,
+            dataset=training,
+            write=self.journal.write if processes.first else _nothing,
+            warn=self._warn,
+        )
+        self.pair.answer = self.nonfinite.answer
         self.runner = self._runner()
 
     def train(self) -> None:
         """Train until the last epoch, from the newest checkpoint on if there is one."""
         try:
-            self.runner.train()
-        except SystemExit:
+            self._train()
+        except SystemExit as stop:
             self._say("stopped and saved, as asked; --resume goes on from here")
+            if self.requeue and self.processes.first and stop.code in [128 + one for one in WHEN]:
+                requeue(self._say, self._warn)
             raise
         finally:
             self.clock.stop()
             self.journal.close()
             self.saving.restore_signals()
+
+    def _train(self) -> None:
+        try:
+            self.runner.train()
+        except AskedToStopError:
+            self.saving.save_and_leave(self.runner)
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write a checkpoint, then remove those that are no longer needed; the others wait."""
@@ -135,6 +163,7 @@ class Run:
             "best": self.findings.best,
             "last": self.findings.last,
             "training_seconds": self.clock.seconds,
+            "skipped": self.nonfinite.skipped,
         }
         tensors = average.tensors if average else None
         saved = Checkpoint(
@@ -153,6 +182,7 @@ class Run:
             self.processes.once(lambda: self.folder.write_texts(self.model.files()))
             return
         self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
+        self.nonfinite.skipped = saved.state.get("skipped", 0)
         if self.findings.best and not self.processes.once(self.folder.model.is_dir):
             self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
             self.findings.best = {}
@@ -233,15 +263,21 @@ class Run:
         self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
         self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
-    def measure(self) -> dict[str, Any]:
-        """Figures on dev, with the record of the measurement; the first process makes it."""
+    def measure(self) -> dict[str, Any] | None:
+        """Figures on dev, with the record of the measurement; the first process makes it.
+
+        None where the run was asked to stop meanwhile.
+        """
         return self.processes.once(self._measure)
 
-    def _measure(self) -> dict[str, Any]:
+    def _measure(self) -> dict[str, Any] | None:
         assert self.dev is not None
         self.model.eval()
-        with self.clock.paused():
-            evaluation = evaluate(self.model, self.dev)
+        try:
+            with self.clock.paused():
+                evaluation = evaluate(self.model, self.dev, advance=lambda *_: self.saving.heed())
+        except AskedToStopError:
+            return None
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
@@ -300,7 +336,7 @@ class Run:
                 neighbours=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
             ),
             train_cfg=train_cfg,
-            optim_wrapper={"constructor": "GroupByPrefix"} | recipe["optim_wrapper"],
+            optim_wrapper={"constructor": GroupByPrefix.__name__} | recipe["optim_wrapper"],
             param_scheduler=recipe["param_scheduler"],
             default_hooks=dict.fromkeys(
                 ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
@@ -310,7 +346,7 @@ class Run:
         )
 
     def _hooks(self, every: int) -> list[Hook]:
-        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.saving]
+        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.nonfinite, self.saving]
         if self.processes.first:
             hooks.append(self.journal)
         if self.recipe["warm_up"]:
@@ -350,6 +386,11 @@ def check_division(recipe: Recipe, processes: Processes) -> None:
 def _where(device: torch.device, processes: Processes) -> str:
     words = device_words(device)
     return words if processes.count == 1 else f"{processes.count} processes: {words} each"
+
+
+def _nothing(**values: Any) -> None:
+    """What the other processes write to the log."""
+    del values
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

@@ -22,6 +22,7 @@ from .launchers import Launcher, joined, named_processes, restarted
 from .recipe import Recipe, read_recipe
 from .run import Run
 from .run_folder import RunFolder, file_prints, fingerprints, this_command
+from .slurm import check_requeue
 
 
 def train(
@@ -33,6 +34,7 @@ def train(
     overrides: Mapping[str, Any] | Sequence[str] = (),
     features: Path | str | None = None,
     device: str | None = None,
+    requeue: bool = False,
     console: Console | None = None,
     launcher: Launcher = "none",
     seconds: float | None = None,
@@ -49,6 +51,10 @@ def train(
     the first one writes. `seconds` is how long they wait for each other (ZOO_PROCESS_SECONDS, or
     half an hour). Those that the launcher starts again go on from the newest checkpoint.
 
+    A run that is asked to stop (SIGTERM, SIGUSR1, Ctrl-C) saves and raises `SystemExit` with 128
+    and the number of the signal. With `requeue`, which implies `resume`, its job of SLURM goes
+    back into the queue, but for Ctrl-C.
+
     Raises `InputError` for a recipe or an option that cannot be used, `DataError` for data that
     are missing, a folder that is taken, and a loss that is not finite, and `LostError` when
     another process ends or does not answer.
@@ -56,7 +62,9 @@ def train(
     >>> train("chan-f8k", "data/flickr8k", "runs/f8k", overrides=["seed=1"])    # doctest: +SKIP
     PosixPath('runs/f8k/model')
     """
-    mode = resume_mode(resume)
+    mode = resume_mode(resume or requeue)
+    if requeue:
+        check_requeue()
     settings = read_recipe(recipe, overrides)
     processes = named_processes(launcher)
     where = usable_device(own_device(device or default_device(), processes))
@@ -85,6 +93,7 @@ def train(
             console,
             processes,
             resume=mode or "exact",
+            requeue=requeue,
         )
         begun = (*known, this_command(), str(where), processes.count)
         for change in processes.once(lambda: folder.begin(*begun)):

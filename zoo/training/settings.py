@@ -135,6 +135,13 @@ class CheckpointSettings(_Keys):
     keep: PositiveInt = 2
 
 
+class NonFinite(_Keys):
+    """What to do where a loss or a gradient is not finite, and how often at most."""
+
+    action: Literal["stop", "skip"] = "stop"
+    most: PositiveInt = 10
+
+
 class Export(_Keys):
     """How the model folder is written: `half` stores its weights as float16."""
 
@@ -162,9 +169,15 @@ class Settings(_Keys):
     autocast: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
+    nonfinite: NonFinite = NonFinite()
     log_every: PositiveInt = 20
     seed: int = 2022
     ablations: dict[str, dict[str, Any]] = {}
+
+    @field_validator("nonfinite", mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"action": given} if isinstance(given, str) else given
 
     @field_validator("ablations")
     @classmethod
