@@ -24,7 +24,7 @@ from zoo.training.checkpoint import list_checkpoints
 
 KILLS = int(os.environ.get("ZOO_KILLS", "2"))
 RESTARTS = 3
-ITERATIONS = 200
+ITERATIONS = 100
 ROOT = Path(__file__).resolve().parents[1]
 
 needs_proc = pytest.mark.skipif(
@@ -114,7 +114,7 @@ def test_killed_processes_are_started_again_and_end_with_the_same_weights(jobs):
         runs += 1
         job = jobs.start(name, "--set", f"train_cfg.max_epochs={ITERATIONS // 5}")
         some = min(RESTARTS, KILLS - kills)
-        for iteration in sorted(drawn.sample(range(20, ITERATIONS - 20), some)):
+        for iteration in sorted(drawn.sample(range(15, ITERATIONS - 15), some)):
             jobs.kill_at(job, name, iteration, drawn.randrange(2))
             kills += 1
         said = job.communicate(timeout=240)[0]
