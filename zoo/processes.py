@@ -162,17 +162,18 @@ def _named(environment: Mapping[str, str]) -> Processes:
     return Processes(number, count, local)
 
 
-def _meeting(here: Processes, limit: timedelta) -> distributed.Store:
+def _meeting(here: Processes, limit: timedelta) -> Any:
     """Where the processes leave their addresses; those of an earlier start are not found there.
 
     torchrun keeps one place for all its restarts, and who reads the address of a process that was
     killed waits for it in vain.
     """
     where = os.environ.get(MEETING, "env://")
-    store, _, _ = next(distributed.rendezvous(where, here.number, here.count, timeout=limit))
+    found = distributed.rendezvous(where, here.number, here.count, timeout=limit)  # type: ignore[attr-defined]
+    store, _, _ = next(found)
     store.set_timeout(limit)
     start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return distributed.PrefixStore(f"start-{start}", store)
+    return distributed.PrefixStore(f"start-{start}", store)  # type: ignore[attr-defined]
 
 
 def _unclear(what: str) -> InputError:

@@ -85,6 +85,7 @@ class Data(_Keys):
     workers: NonNegativeInt = 2
     train: Annotated[str, Field(min_length=1)] = "train"
     dev: str | None = "dev"
+    bucket: PositiveInt | None = None
 
 
 class Multipliers(_Keys):
@@ -142,6 +143,13 @@ class NonFinite(_Keys):
     most: PositiveInt = 10
 
 
+class Autocast(_Keys):
+    """Which parts of the model, by name or all, compute in low precision while training."""
+
+    parts: list[str] | Literal["all"] = "all"
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+
+
 class Export(_Keys):
     """How the model folder is written: `half` stores its weights as float16."""
 
@@ -166,7 +174,7 @@ class Settings(_Keys):
     average: AverageSettings | None = None
     gather: bool = True
     accumulate: PositiveInt = 1
-    autocast: list[str] = []
+    autocast: Autocast = Autocast(parts=[])
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
     nonfinite: NonFinite = NonFinite()
@@ -178,6 +186,11 @@ class Settings(_Keys):
     @classmethod
     def _short(cls, given: Any) -> Any:
         return {"action": given} if isinstance(given, str) else given
+
+    @field_validator("autocast", mode="before")
+    @classmethod
+    def _parts(cls, given: Any) -> Any:
+        return {"parts": given} if isinstance(given, list | str) else given
 
     @field_validator("ablations")
     @classmethod
