@@ -32,7 +32,7 @@ class Feed:
     def __iter__(self) -> Iterator[TrainingBatch]:
         self.wait_share()
         if self.device.type == "cuda":
-            return self._ahead(torch.cuda.Stream(self.device))
+            return self._ahead(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
         return self._timed()
 
     def wait_share(self) -> float:

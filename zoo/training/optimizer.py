@@ -14,6 +14,7 @@ from ..spelling import nearest
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
 from .nonfinite import NotFiniteError
 
+FIRST_SCALE = 2.0**16
 LEAST_SCALE = 1.0
 """Below this number the loss would be made smaller to be large enough."""
 
@@ -30,7 +31,7 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
     def __init__(self, *, scaled_on: str | None = None, **settings: Any) -> None:
         super().__init__(**settings)
-        self.scaler = torch.amp.GradScaler(scaled_on) if scaled_on else None
+        self.scaler = torch.amp.GradScaler(scaled_on, FIRST_SCALE) if scaled_on else None
         self.overflows = 0
 
     def backward(self, loss: Tensor, **options: Any) -> None:
