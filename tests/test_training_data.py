@@ -173,7 +173,7 @@ def test_the_remedy_for_absent_features_fits_their_kind(model, dataset, kind, sa
         Collate(model, replace(dataset, features=None), "features", seed=0)
 
 
-def test_buckets_change_the_order_and_nothing_else(model, dataset):
+def test_buckets_change_the_order_and_nothing_else(dataset):
     """Each caption comes once; batches are of one length or nearly, and come in any order."""
     samples = TrainingSet(dataset)
     lengths = samples.lengths(0)
