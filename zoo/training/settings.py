@@ -167,6 +167,7 @@ class Settings(_Keys):
     gather: bool = True
     accumulate: PositiveInt = 1
     autocast: list[str] = []
+    freeze: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
     nonfinite: NonFinite = NonFinite()
