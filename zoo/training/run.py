@@ -41,7 +41,7 @@ from .continuing import (
     take_weights,
     what_changed,
 )
-from .data import Division, training_loader
+from .data import Division, end_workers, training_loader
 from .engine import Hook, ZooRunner
 from .freezing import FreezeHook, freeze
 from .gathering import ALONE, share_tensors
@@ -149,6 +149,7 @@ class Run:
         finally:
             self.clock.stop()
             self.journal.close()
+            end_workers(self.runner.train_dataloader)
             self.saving.restore_signals()
 
     def _train(self) -> None:
