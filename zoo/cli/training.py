@@ -42,6 +42,12 @@ def train(
         Path | None,
         typer.Option("--work-dir", help="Folder of the run.", show_default="runs/RECIPE"),
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="NAME|DIR", help="Begin with a model's weights and vocabulary."
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +123,7 @@ def train(
             work_dir,
             resume=resume or False,
             requeue=requeue,
+            parent=parent,
             overrides=settings or [],
             features=features,
             device=device,

@@ -55,6 +55,8 @@ class Division:
 
 
 UNDIVIDED = Division()
+GRACE = 30
+"""Seconds that a worker still reads ahead once it has got SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +173,24 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
-    """A worker ends when the run tells it to, or is gone; not by what the run answers by saving.
+def end_workers(loader: DataLoader[Any]) -> None:
+    """End the processes that read ahead for a loader, if it has any."""
+    workers = getattr(loader, "_iterator", None)
+    if workers is not None:
+        loader._iterator = None
+        workers._shutdown_workers()
 
-    Ctrl-C, and a scheduler, ask all processes at once.
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A worker ends when the run tells it to, not by what the run answers by saving.
+
+    Ctrl-C, and a scheduler, ask all processes at once. SIGTERM, with which Python ends those that
+    do not end by themselves, works after `GRACE` seconds.
     """
     del worker
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,10 @@ from .continuing import (
     take_weights,
     what_changed,
 )
-from .data import Division, training_loader
+from .data import Division, end_workers, training_loader
 from .engine import Hook, ZooRunner
 from .feeding import Feed
+from .freezing import FreezeHook, freeze
 from .gathering import ALONE, share_tensors
 from .hooks import (
     AverageHook,
@@ -60,6 +61,7 @@ from .nonfinite import NonFiniteHook
 from .norms import share_norms
 from .optimizer import GroupByPrefix
 from .pair import TrainedPair
+from .parent import Parent
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta, this_command
 from .schedules import advance
@@ -86,6 +88,7 @@ class Run:
         *,
         resume: Resume = "exact",
         requeue: bool = False,
+        parent: Parent | None = None,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
         self.training, self.processes, self.requeue = training, processes, requeue
@@ -95,9 +98,16 @@ class Run:
         self.changed = what_changed(saved.meta, self.meta, folder.path, resume) if saved else []
         self.part = (saved.part if saved else 0) + bool(self.changed)
         texts = processes.once(folder.read_texts) if self.changed else None
+        if parent is not None:
+            parent.check_parts(recipe)
+            texts = parent.model.files()
         self.model, self.loss = build_from(recipe, training, data, texts)
+        if parent is not None:
+            for line in parent.adopt(self.model):
+                self._warn(line)
         if saved is None:
-            initialize(self.model, recipe, training, data)
+            if parent is None:
+                initialize(self.model, recipe, training, data)
             if training.features is not None:
                 check_extractor(self.model, training.features)
         self.pair = TrainedPair(
@@ -109,6 +119,7 @@ class Run:
             gather=recipe["gather"],
             accumulate=recipe["accumulate"],
         )
+        freeze(self.pair, recipe["freeze"])
         self.pair.to(device)
         if processes.count > 1:
             share_norms(self.pair)
@@ -142,6 +153,7 @@ class Run:
         finally:
             self.clock.stop()
             self.journal.close()
+            end_workers(self.runner.train_dataloader.loader)
             self.saving.restore_signals()
 
     def _train(self) -> None:
@@ -303,10 +315,12 @@ class Run:
             "epoch": best["epoch"],
             "seed": self.recipe["seed"],
             "selection": self._selection,
+            "parent": _words(self.model),
             "command": shlex.join(self.folder.command()),
             "zoo_version": __version__,
         }
-        return {"schema_version": 1, "results": [row]}
+        known = {key: value for key, value in row.items() if value is not None or key != "parent"}
+        return {"schema_version": 1, "results": [known]}
 
     def _complete_results(self, **facts: Any) -> None:
         """Put what is known at the end alone into the results.json of the model."""
@@ -361,6 +375,8 @@ class Run:
         hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.nonfinite, self.saving]
         if self.processes.first:
             hooks.append(self.journal)
+        if self.recipe["freeze"]:
+            hooks.append(FreezeHook(self.pair, self.recipe["freeze"]))
         if self.recipe["warm_up"]:
             hooks.append(WarmUpHook(self.loss, **self.recipe["warm_up"]))
         if self.average is not None:
@@ -405,6 +421,12 @@ def _where(device: torch.device, processes: Processes) -> str:
 def _nothing(**values: Any) -> None:
     """What the other processes write to the log."""
     del values
+
+
+def _words(model: MatchingModel) -> str | None:
+    """The parent, as results name it."""
+    parent = model.config.parent if model.config else None
+    return f"{parent.name} ({parent.sha256})" if parent else None
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

@@ -93,8 +93,9 @@ class RunFolder:
         command: Sequence[str],
         device: str,
         processes: int = 1,
+        **facts: Any,
     ) -> list[str]:
-        """Record how the run was started; a resumed one keeps its record.
+        """Record how the run was started, and what else is to be known; a resumed one keeps that.
 
         Returns what the last bits of the weights depend on and is no longer as it was then.
         """
@@ -106,6 +107,7 @@ class RunFolder:
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
                 **here,
+                **facts,
                 "started": now(),
                 "finished": None,
             }

@@ -19,6 +19,7 @@ from .building import named_files
 from .continuing import Resume, resume_mode
 from .journal import warn
 from .launchers import Launcher, joined, named_processes, restarted
+from .parent import open_parent, with_parent
 from .recipe import Recipe, read_recipe
 from .run import Run
 from .run_folder import RunFolder, file_prints, fingerprints, this_command
@@ -35,6 +36,7 @@ def train(
     features: Path | str | None = None,
     device: str | None = None,
     requeue: bool = False,
+    parent: Path | str | None = None,
     console: Console | None = None,
     launcher: Launcher = "none",
     seconds: float | None = None,
@@ -44,7 +46,8 @@ def train(
     The best epoch is chosen by rsum on the dev split; the test split is never opened. Killed at
     any moment and started again with `resume`, a run ends with the same weights, on a CPU bit for
     bit; with `resume="loose"` it goes on with other settings, which run.json records. `device` is
-    CUDA where torch finds it, else the CPU.
+    CUDA where torch finds it, else the CPU. `parent` is a model, by name or folder, with whose
+    weights and vocabulary the run begins.
 
     With a `launcher`, torchrun ("pytorch") or srun ("slurm") has started several processes that
     all call this with the same arguments and train one model: batches are divided among them, and
@@ -66,6 +69,9 @@ def train(
     if requeue:
         check_requeue()
     settings = read_recipe(recipe, overrides)
+    forebear = None if parent is None else open_parent(parent)
+    if forebear is not None:
+        settings = with_parent(settings)
     processes = named_processes(launcher)
     where = usable_device(own_device(device or default_device(), processes))
     folder = RunFolder(Path(work_dir))
@@ -77,6 +83,8 @@ def train(
     with joined(launcher, where, seconds) as processes, ExitStack() as stack:
         training, dev = open_data(settings, Path(data), store)
         prints = processes.once(lambda: data_prints(settings, Path(data), training, dev))
+        if forebear is not None:
+            prints["parent"] = forebear.sha256
         processes.once(lambda: stack.enter_context(folder.locked()))
         known = (settings, prints)
         if processes.once(lambda: folder.open(*known, resume=mode, processes=processes.count)):
@@ -94,9 +102,11 @@ def train(
             processes,
             resume=mode or "exact",
             requeue=requeue,
+            parent=forebear,
         )
         begun = (*known, this_command(), str(where), processes.count)
-        for change in processes.once(lambda: folder.begin(*begun)):
+        facts = {"parent": forebear.identity.model_dump()} if forebear else {}
+        for change in processes.once(lambda: folder.begin(*begun, **facts)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.finish()

@@ -175,6 +175,7 @@ class Settings(_Keys):
     gather: bool = True
     accumulate: PositiveInt = 1
     autocast: Autocast = Autocast(parts=[])
+    freeze: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
     nonfinite: NonFinite = NonFinite()
