@@ -1,10 +1,13 @@
-"""`zoo plugin check`: what the author of a plugin asks of it."""
+"""`zoo plugin check`, `zoo plugin new`: for authors of plugins."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 
 plugin = typer.Typer(help="Check a plugin, and begin one of your own.", no_args_is_help=True)
 STATES = ("passed", "failed", "skipped")
+
+
+class License(StrEnum):
+    """Those whose text the zoo can write."""
+
+    apache = "Apache-2.0"
+    mit = "MIT"
+    bsd = "BSD-3-Clause"
 
 
 def complete_plugin() -> list[str]:
@@ -86,3 +97,29 @@ def _sum(name: str, verdicts: Sequence[Verdict]) -> str:
     if failed:
         return f"{name}: {failed} of {len(verdicts)} checks failed."
     return f"{name} keeps the contract: {len(verdicts)} checks."
+
+
+@plugin.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Of the plugin and its method, such as my-idea.")],
+    path: Annotated[
+        Path | None, typer.Option(help="The folder to write; itm-zoo-NAME here by default.")
+    ] = None,
+    license: Annotated[License, typer.Option(help="Of the package.")] = License.apache,
+) -> None:
+    """Write a new plugin: a package with a small aligner that works, a recipe, cards and tests.
+
+    Example: zoo plugin new my-idea
+    """
+    from ..scaffold.writing import NewPlugin, write_plugin
+
+    made = NewPlugin(name, license.value)
+    folder = path or Path(made.distribution)
+    show(*(f"  {folder / file}" for file in write_plugin(made, folder)))
+    show(
+        "What to do next:",
+        f"  python -m pip install -e {shlex.quote(str(folder))}   # so that the zoo finds it",
+        f"  zoo plugin check {name}",
+        f"  edit {folder / made.module / 'model.py'}: the equation is yours to change",
+        f"  zoo train {name}-f8k --data DATA --features FEATURES --work-dir RUN",
+    )
