@@ -22,6 +22,7 @@ from . import (
     measuring,
     naming,
     pairing,
+    plugin_kit,
     pulling,
     pushing,
     reporting,
@@ -66,6 +67,7 @@ app.command("register")(naming.register)
 app.command("unregister")(naming.unregister)
 app.command("join")(naming.join)
 app.command("plugins")(catalogue.plugins)
+app.add_typer(plugin_kit.plugin, name="plugin")
 app.command("pull")(pulling.pull)
 app.command("push")(pushing.push)
 app.add_typer(pulling.cache, name="cache")
