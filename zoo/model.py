@@ -116,7 +116,7 @@ class MatchingModel(nn.Module):
         _refuse_bad_list(images, "images")
         _check_batch_size(batch_size)
         return self._encode_blocks(
-            self._encode_prepared, self._prepared(images, batch_size), advance
+            self.encode_prepared, self._prepared(images, batch_size), advance
         )
 
     def score(self, images: Batch, texts: Batch, *, advance: Advance | None = None) -> Tensor:
@@ -161,29 +161,37 @@ class MatchingModel(nn.Module):
                 "This model was not built from a configuration, so it could not be loaded again. "
                 "Build it with zoo.model.build_model, then save it."
             )
+        tensors, files = self.state_dict(), self.files()
+        return write_folder(Path(folder), self.config, tensors, files, results=results, half=half)
+
+    def files(self) -> dict[str, str]:
+        """The text files that lie beside the weights, by name: a vocabulary, a tokenizer's."""
         files: dict[str, str] = {}
         for part in (self.image_encoder, self.text_encoder, self.aligner, self.extractor):
             files |= part.files() if part is not None else {}
-        tensors = self.state_dict()
-        return write_folder(Path(folder), self.config, tensors, files, results=results, half=half)
+        return files
 
     def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
         """From prepared items to similarities, with gradients: what training calls."""
-        encoded_images, encoded_texts = self._encode_prepared(images), self.text_encoder(texts)
+        encoded_images, encoded_texts = self.encode_prepared(images), self.text_encoder(texts)
         similarity: Similarity = self.aligner(encoded_images, encoded_texts)
         return replace(similarity, images=encoded_images, texts=encoded_texts)
 
-    @property
-    def _name(self) -> str:
-        return self.config.name if self.config else "This model"
+    def encode_prepared(self, images: Photos | Regions) -> Batch:
+        """Encode prepared images, with gradients where they are on.
 
-    def _encode_prepared(self, images: Photos | Regions) -> Batch:
+        Raises `InputError` for photographs when the model reads features only.
+        """
         if isinstance(images, Photos):
             if self.extractor is None:
                 raise InputError(f"{self._name} has no extractor. Pass region features instead.")
             images = self.extractor(images)
         encoded: Batch = self.image_encoder(images)
         return encoded
+
+    @property
+    def _name(self) -> str:
+        return self.config.name if self.config else "This model"
 
     def _prepared(self, images: Any, size: int) -> Iterator[Photos | Regions]:
         """Prepared blocks of images: pictures opened block by block, features checked at once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class ZooRunner(Runner):  # type: ignore[misc]
     def __init__(self, *, restore: Callable[[ZooRunner], None], **settings: Any) -> None:
         self.restore = restore
         super().__init__(**settings)
-        Path(self.log_dir).rmdir()  # made by MMEngine for its log, which is not kept
+        with suppress(FileNotFoundError):  # another process was quicker
+            Path(self.log_dir).rmdir()  # made by MMEngine for its log, which is not kept
 
     def load_or_resume(self) -> None:
         """Put the run where its checkpoint left it; called once everything is built."""
