@@ -124,6 +124,20 @@ def test_a_training_step_has_the_gradients_of_the_published_one(run, tmp_path):
     assert all(float(row["told"]["gradients' error"]) < 1e-5 for row in found["rows"])
 
 
+def test_soft_alignment_is_measured_beside_the_published_loops(run, tmp_path):
+    """Either side attends; scores are the same, which the measurement itself checks."""
+    small = ("--set", "batch=3", *SMALL[:-1], "rounds=1")
+
+    status, _, error = run("bench", "soft", *small, "--json", tmp_path / "r.json")
+
+    assert status == 0, error
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert len(found["rows"]) == 2 * (3 + 2)
+    assert "Lee et al., ECCV 2018" in found["baseline"]
+    plain = next(row for row in found["rows"] if row["variant"].startswith("float32"))
+    assert float(plain["told"]["largest difference"]) < 1e-5
+
+
 def test_encoding_is_measured_with_a_model(run, tmp_path):
     """Photographs and captions beside the loop, and the parts of an image's way."""
     small = ("--set", "images=2", "--set", "captions=5", "--set", "rounds=1")

@@ -57,6 +57,13 @@ CASES: Mapping[str, Case] = {
         "published:HARD_ALIGNMENT",
         ("batch", "regions", "dim", "threads", "rounds", "pooling", "lengths"),
     ),
+    "soft": Case(
+        "soft alignment: all pairs, and a training step",
+        "soft",
+        "published:STACKED_ATTENTION",
+        ("images", "captions", "batch", "regions", "dim", "threads", "rounds", "lengths"),
+        Setting(images=128, captions=512),
+    ),
     "encoding": Case(
         "photographs and captions through a model's encoders",
         "encoding",

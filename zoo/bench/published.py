@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import leaky_relu, pad
 
 from ..batch import Fragments
 
@@ -41,3 +41,36 @@ def widened(texts: Fragments, longest: int) -> Fragments:
     return Fragments(
         pad(texts.embeddings, (0, 0, 0, missing)), pad(texts.mask, (0, missing), value=False)
     )
+
+
+STACKED_ATTENTION = (
+    "SCAN's program as released (Lee et al., ECCV 2018; github.com/kuanghuei/SCAN, model.py), "
+    "written by us from its algorithm: shards of 128, a loop over their captions, each cut to its "
+    "words and repeated for every image; dot products, leaky ReLU, L2 norm over the queries, "
+    "softmax over the sources, attended vectors formed, the mean of their cosines with the queries."
+)
+
+
+def stacked_attention(images: Tensor, texts: Fragments, attend: str, sharpness: float) -> Tensor:
+    """Scores of images (images, regions, dim) with all captions, in which one side attends."""
+    lines = []
+    for regions in images.split(SHARD):  # type: ignore[no-untyped-call]
+        columns = []
+        for embeddings, mask in zip(texts.embeddings, texts.mask, strict=True):
+            words = embeddings[None, : int(mask.sum())].contiguous().repeat(len(regions), 1, 1)
+            queries, sources = (words, regions) if attend == "words" else (regions, words)
+            seen = _attended(queries, sources, sharpness)
+            lengths = queries.norm(dim=2) * seen.norm(dim=2)
+            cosines = (queries * seen).sum(dim=2) / lengths.clamp(min=1e-8)
+            columns.append(cosines.mean(dim=1, keepdim=True))
+        lines.append(torch.cat(columns, dim=1))
+    return torch.cat(lines)
+
+
+def _attended(queries: Tensor, sources: Tensor, sharpness: float) -> Tensor:
+    """The vector that each query attends to: (images, queries, dim)."""
+    logits = leaky_relu(torch.bmm(sources, queries.transpose(1, 2)), 0.1)
+    logits = logits / (logits.pow(2).sum(dim=2, keepdim=True).sqrt() + 1e-8)
+    shares = (sharpness * logits.transpose(1, 2).contiguous()).softmax(dim=2)
+    seen = torch.bmm(sources.transpose(1, 2), shares.transpose(1, 2).contiguous())
+    return seen.transpose(1, 2).contiguous()
