@@ -61,8 +61,6 @@ def bench(
     if case is not None and again:
         raise InputError("Give a CASE to measure, or reports with --from, and not both.")
     reports = _read(again) if again else [_measured(context, case or "", settings, sweep, captions)]
-    for report in reports:
-        show(*_parts(report))
     if json_file is not None:
         write_json(json_file, reports[0] if len(reports) == 1 else reports)
     if figure is not None:
@@ -70,6 +68,8 @@ def bench(
         from ..files import write_atomically
 
         write_atomically(figure, draw(reports))
+    for report in reports:  # last: whoever reads it may stop reading
+        show(*_parts(report))
 
 
 def _measured(
