@@ -9,6 +9,7 @@ import typer
 from ..version import __version__
 from . import (
     ablating,
+    benching,
     catalogue,
     comparing,
     conversion,
@@ -85,3 +86,4 @@ app.command("ensemble")(ensembling.ensemble)
 app.command("extended")(extending.extended)
 app.command("report")(reporting.report)
 app.command("results")(comparing.results)
+app.command("bench")(benching.bench)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
+from torch.nn.functional import embedding_bag, pad
 
 from ..batch import Fragments
 from ..ops import in_full
@@ -19,14 +19,8 @@ ROWS, COLUMNS = 64 * 36, 512
 """Fragments of either side multiplied at once: 4.5 MiB of similarities in float32, of all shapes
 tried the fastest on a CPU with 1 MiB of second-level cache a core (benchmarks/README.md)."""
 
-FEW = 0.2
-"""The share of codes with a gradient below which each is sooner followed than all multiplied."""
-
 NARROWEST = 16
 """With fewer rows or columns a CPU's library adds up in another order, to other last bits."""
-
-Gradients = tuple[Tensor, Tensor]
-"""Of the queries (queries, dim) and of the entries (items, fragments, dim)."""
 
 
 def hard_alignment(
@@ -105,9 +99,10 @@ class _Best(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """Of a loss over hardest negatives few codes have a gradient, of others most have."""
-        few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
-        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None, None
+        queries, entries, places = ctx.saved_tensors
+        item, asking = gradients[0].nonzero(as_tuple=True)
+        best = item * entries.shape[1] + places[item, asking]
+        return *_follow(gradients[0][item, asking], asking, best, queries, entries), None, None
 
 
 class _BestListed(torch.autograd.Function):
@@ -135,37 +130,33 @@ class _BestListed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         queries, entries, asking, items, places = ctx.saved_tensors
-        flat = entries.flatten(0, 1)
-        of_queries, of_entries = torch.zeros_like(queries), torch.zeros_like(flat)
-        for some in torch.split(gradients[0].nonzero()[:, 0], COLUMNS):
-            weights, rows = gradients[0][some, None], asking[some]
-            best = items[some] * entries.shape[1] + places[some]
-            of_queries.index_add_(0, rows, weights * flat[best])
-            of_entries.index_add_(0, best, weights * queries[rows])
-        return of_queries, of_entries.view_as(entries), None, None, None, None
+        some = gradients[0].nonzero()[:, 0]
+        best = items[some] * entries.shape[1] + places[some]
+        found = _follow(gradients[0][some], asking[some], best, queries, entries)
+        return *found, None, None, None, None
 
 
-def _few(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
-    """Item by item, of those codes alone that have a gradient."""
-    of_queries, of_entries = torch.zeros_like(queries), torch.zeros_like(entries)
-    for item, gradient in enumerate(gradients):
-        asked = gradient.nonzero()[:, 0]
-        best, weights = places[item, asked], gradient[asked, None]
-        of_queries.index_add_(0, asked, weights * entries[item, best])
-        of_entries[item].index_add_(0, best, weights * queries[asked])
-    return of_queries, of_entries
+def _follow(
+    gradients: Tensor, asking: Tensor, best: Tensor, queries: Tensor, entries: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of queries and entries, from those of codes that have one.
+
+    asking, best: (codes,), the row of each code's query and of its entry among all entries
+    """
+    flat = entries.flatten(0, 1)
+    of_queries = _weighted_sums(flat, best, asking, gradients, len(queries))
+    of_entries = _weighted_sums(queries, asking, best, gradients, len(flat))
+    return of_queries, of_entries.view_as(entries)
 
 
-def _many(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
-    """Two products with a matrix that has the gradient at each query's best entry, and zeros."""
-    of_queries, of_entries = torch.zeros_like(queries), torch.empty_like(entries)
-    fragments = entries.shape[1]
-    for items in _slices(len(entries), max(1, ROWS // fragments)):
-        chosen = gradients.new_zeros(len(gradients[items]), fragments, len(queries))
-        rows = chosen.scatter_(1, places[items, None], gradients[items, None]).flatten(0, 1)
-        of_queries.addmm_(rows.T, entries[items].flatten(0, 1))
-        of_entries[items] = (rows @ queries).view_as(entries[items])
-    return of_queries, of_entries
+def _weighted_sums(
+    vectors: Tensor, rows: Tensor, places: Tensor, weights: Tensor, count: int
+) -> Tensor:
+    """(count, dim), at each place the sum of the rows that belong there, each times its weight."""
+    ascending, order = places.sort(stable=True)
+    starts = torch.searchsorted(ascending, torch.arange(count, device=places.device))
+    weights = weights[order].to(vectors.dtype)
+    return embedding_bag(rows[order], vectors, starts, mode="sum", per_sample_weights=weights)
 
 
 def _fill(
