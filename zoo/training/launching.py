@@ -20,6 +20,7 @@ from pathlib import Path
 from ..errors import InputError, ZooError
 from ..files import write_atomically
 from ..processes import LostError
+from .data import processors
 
 VERDICT = "ZOO_VERDICT"
 """In the environment of the processes: the file for what ends the whole job."""
@@ -114,7 +115,7 @@ def _judge(file: Path) -> int:
 def _told(folder: str, processes: int) -> Iterator[Path]:
     """The environment of the processes, while they run; they share the processors evenly."""
     file = Path(folder) / "verdict.json"
-    threads = str(max(len(os.sched_getaffinity(0)) // processes, 1))
+    threads = str(max(processors() // processes, 1))
     told = {VERDICT: str(file), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
