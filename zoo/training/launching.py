@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, ZooError
 from ..files import write_atomically
@@ -129,7 +130,7 @@ def _told(folder: str, processes: int) -> Iterator[Path]:
                 os.environ[name] = value
 
 
-def _signals(config: type) -> dict[str, str]:
+def _signals(config: type) -> dict[str, Any]:
     """Which signals go on to the processes: also SIGUSR1, where this torch can be told so."""
     known = "signals_to_handle" in {field.name for field in fields(config)}
     return {"signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"} if known else {}
