@@ -53,6 +53,13 @@ class ZooRunner(Runner):  # type: ignore[misc]
         del model_wrapper_cfg
         return model
 
+    def prepare(self) -> None:
+        """Build loop, optimiser and schedules, as `train` does before it begins."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+
     def build_train_loop(self, loop: Any) -> Any:
         """As MMEngine builds it; what it refuses is an `InputError`."""
         with _refused("train_cfg"):
