@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import InputError
-from zoo.processes import MEETING, Processes, _named, joined_processes, own_device
+from zoo.processes import Processes, _named, joined_processes, own_device
+from zoo.workers import MEETING
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = """
@@ -33,7 +34,7 @@ def start(folder: Path, body: str, count: int = 2, seconds: float = 30) -> list[
         "WORLD_SIZE": str(count),
         "OMP_NUM_THREADS": "1",
         "ZOO_PROCESS_SECONDS": str(seconds),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "plugins", ROOT / "tests"))),
     }
     return [
         subprocess.Popen(

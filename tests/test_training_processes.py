@@ -116,14 +116,17 @@ def trials(tmp_path_factory):
 
 
 def furthest(ours: dict, theirs: dict) -> float:
-    """The largest difference of any two numbers."""
+    """The largest difference of any two numbers, relative to those that are larger than 1.
+
+    What was exported is left out: which epoch was the best may hang on the last bit of a score.
+    """
     assert ours.keys() == theirs.keys()
-    # Which epoch was the best one may hang on the last bit of a score.
-    return max(
-        (ours[key].double() - theirs[key].double()).abs().max().item()
+    pairs = [
+        (ours[key].double(), theirs[key].double())
         for key in ours
         if not key.startswith("exported.")
-    )
+    ]
+    return max(((a - b).abs() / b.abs().clamp(min=1)).max().item() for a, b in pairs)
 
 
 def same(ours: dict, theirs: dict) -> bool:

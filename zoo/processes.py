@@ -18,12 +18,10 @@ import torch
 from torch import distributed
 
 from .errors import InputError, ZooError
+from .workers import MEETING
 
 SECONDS = 1800.0
 """How long a process waits for the others; ZOO_PROCESS_SECONDS says otherwise."""
-
-MEETING = "ZOO_MEETING"
-"""A file:// address at which processes of one machine meet, in place of MASTER_ADDR."""
 
 ValueT = TypeVar("ValueT")
 
@@ -117,7 +115,7 @@ def joined_processes(
     with _lost(here.count):
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
-            init_method=os.environ.get(MEETING, "env://"),
+            store=_meeting(here, timedelta(seconds=limit)),
             timeout=timedelta(seconds=limit),
             rank=here.number,
             world_size=here.count,
@@ -162,6 +160,20 @@ def _named(environment: Mapping[str, str]) -> Processes:
     if count > 1 and lacking and MEETING not in environment:
         raise _unclear(f"{lacking[0]} is missing")
     return Processes(number, count, local)
+
+
+def _meeting(here: Processes, limit: timedelta) -> Any:
+    """Where the processes leave their addresses; those of an earlier start are not found there.
+
+    torchrun keeps one place for all its restarts, and who reads the address of a process that was
+    killed waits for it in vain.
+    """
+    where = os.environ.get(MEETING, "env://")
+    found = distributed.rendezvous(where, here.number, here.count, timeout=limit)  # type: ignore[attr-defined]
+    store, _, _ = next(found)
+    store.set_timeout(limit)
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return distributed.PrefixStore(f"start-{start}", store)  # type: ignore[attr-defined]
 
 
 def _unclear(what: str) -> InputError:

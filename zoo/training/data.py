@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..interfaces import Pairs
 from ..model import MatchingModel
 from .gathering import shares
-from .samples import EpochSampler, Sample, TrainingSet
+from .samples import Buckets, EpochSampler, Sample, TrainingSet
 from .seeds import generator
 from .stopping import STOPS
 
@@ -151,10 +151,12 @@ def training_loader(
             f"The training split of {dataset.name} has {len(samples)} {settings['by']}s, fewer "
             f"than one batch of {size}. Set data.batch_size={max(len(samples), 1)} or smaller."
         )
+    pool = settings.get("bucket")
+    buckets = Buckets(samples.lengths, size, pool) if pool else None
     return DataLoader(
         samples,
         batch_size=size,
-        sampler=EpochSampler(len(samples), seed),
+        sampler=EpochSampler(len(samples), seed, buckets),
         drop_last=drop_last,
         num_workers=workers,
         collate_fn=Collate(model, dataset, settings["inputs"], seed, division),

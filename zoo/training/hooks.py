@@ -132,6 +132,19 @@ class SelectionHook(Hook):  # type: ignore[misc]
         runner.call_hook("after_measurement")
 
 
+class BeforeMeasuringHook(Hook):  # type: ignore[misc]
+    """Saves before a measurement that cannot be broken off, as that of several processes."""
+
+    priority = "NORMAL"
+
+    def __init__(self, save: Callable[[int, int], None]) -> None:
+        self.save = save
+
+    def after_train_epoch(self, runner: ZooRunner) -> None:
+        """Save where the run is: it goes on with the measurement."""
+        self.save(runner.epoch, runner.iter)
+
+
 class SavingHook(Hook):  # type: ignore[misc]
     """Saves at the end of each epoch, each `every` iterations, and when asked to stop.
 

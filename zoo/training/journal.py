@@ -61,11 +61,20 @@ class JournalHook(Hook):  # type: ignore[misc]
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=self._text(runner, mean))
         if done % self.every == 0 or done == runner.max_iters:
-            now = rate(runner)
-            self.write(kind="train", epoch=runner.epoch + 1, iteration=done, loss=mean, lr=now)
+            wait = runner.train_dataloader.wait_share()
+            self.write(
+                kind="train",
+                epoch=runner.epoch + 1,
+                iteration=done,
+                loss=mean,
+                lr=rate(runner),
+                data_wait=round(wait, 3),
+                **({"overflows": outputs["overflows"]} if outputs.get("overflows") else {}),
+            )
             if self.bar is None:
                 left = self._seconds_left(runner, done)
-                self._say(f"{self._text(runner, mean)} {done}/{runner.max_iters} left {left}")
+                text = f"{self._text(runner, mean)} {done}/{runner.max_iters} left {left}"
+                self._say(text if wait < SLOW else f"{text}, {wait:.0%} of it waiting for data")
             self.losses.clear()
 
     def after_measurement(self, runner: ZooRunner) -> None:
@@ -114,6 +123,8 @@ def warn(console: Console, text: str) -> None:
     console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
+SLOW = 0.1
+"""From this share of the time on, waiting for data is told on the screen; the log has all."""
 FIGURES = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 
 

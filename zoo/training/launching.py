@@ -14,6 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from ..errors import InputError, ZooError
@@ -54,6 +55,7 @@ def launch(arguments: Sequence[str], processes: int, restarts: int, seconds: flo
         rdzv_configs={"timeout": max(round(seconds), 1)},
         max_restarts=restarts,
         local_addr="localhost",
+        **_signals(LaunchConfig),
     )
     with (
         tempfile.TemporaryDirectory(prefix="zoo-job-") as folder,
@@ -124,6 +126,12 @@ def _told(folder: str, processes: int) -> Iterator[Path]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _signals(config: type) -> dict[str, str]:
+    """Which signals go on to the processes: also SIGUSR1, where this torch can be told so."""
+    known = "signals_to_handle" in {field.name for field in fields(config)}
+    return {"signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"} if known else {}
 
 
 def _spent(error: Exception, restarts: int) -> str:

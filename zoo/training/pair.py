@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -28,6 +28,7 @@ class TrainedPair(nn.Module):
     """A model and its loss: what the Runner steps. The loss may have parameters of its own.
 
     processes:  those who train it together
+    autocast:   parts of the model that compute in `dtype`, by name; "all" of it
     gather:     whether they divide one batch, so that negatives come from all of them; if not,
                 each has a batch of its own, and the loss is the mean of theirs
     accumulate: in how many pieces a process goes through its share, for want of memory
@@ -39,16 +40,18 @@ class TrainedPair(nn.Module):
         loss: Loss,
         autocast: Sequence[str] = (),
         *,
+        dtype: torch.dtype = torch.bfloat16,
         processes: Processes = ALONE,
         gather: bool = True,
         accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
-        self.low_precision = [_submodule(model, name) for name in autocast]
+        self.low_precision, self.dtype = _parts(model, autocast), dtype
         self.processes, self.gather = processes, gather
         among = processes if gather else ALONE
         self.compare = Comparison(model, accumulate, among, self._precision)
+        self.answer: Callable[[NotFiniteError], None] = _raise
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch: a scalar."""
@@ -65,7 +68,7 @@ class TrainedPair(nn.Module):
             self.answer(fault)
             loss = math.nan
         optim_wrapper.zero_grad()
-        return {"loss": loss}
+        return {"loss": loss, "overflows": optim_wrapper.overflows}
 
     def _learn(self, batch: TrainingBatch, optim_wrapper: OptimWrapper) -> float:
         value = self(batch.to(self.model.device)) / self.processes.count
@@ -85,7 +88,7 @@ class TrainedPair(nn.Module):
         return summed(value.detach()).item()
 
     def _precision(self) -> AbstractContextManager[None]:
-        return autocast(self.low_precision, self.model.device.type)
+        return autocast(self.low_precision, self.model.device.type, self.dtype)
 
 
 def _raise(fault: NotFiniteError) -> None:
@@ -93,8 +96,10 @@ def _raise(fault: NotFiniteError) -> None:
 
 
 @contextmanager
-def autocast(modules: Sequence[nn.Module], device: str) -> Iterator[None]:
-    """Run these modules in bfloat16 where it is safe, and return float32 from each.
+def autocast(
+    modules: Sequence[nn.Module], device: str, dtype: torch.dtype = torch.bfloat16
+) -> Iterator[None]:
+    """Run these modules in low precision where it is safe, and return float32 from each.
 
     `device` is the type of device that they are on.
     """
@@ -103,7 +108,7 @@ def autocast(modules: Sequence[nn.Module], device: str) -> Iterator[None]:
 
     def enter(module: nn.Module, *_: Any) -> None:
         del module
-        contexts.append(torch.autocast(device, torch.bfloat16))
+        contexts.append(torch.autocast(device, dtype))
         contexts[-1].__enter__()
 
     def leave(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -132,6 +137,12 @@ def _in_float32(value: Any) -> Any:
         items = [_in_float32(item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     return value
+
+
+def _parts(model: MatchingModel, names: Sequence[str]) -> list[nn.Module]:
+    if names == "all":
+        return list(model.children())
+    return [_submodule(model, name) for name in names]
 
 
 def _submodule(model: MatchingModel, name: str) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from ..data.dataset import Dataset
 from ..device import device_words
@@ -43,10 +44,12 @@ from .continuing import (
 )
 from .data import Division, end_workers, training_loader
 from .engine import Hook, ZooRunner
+from .feeding import Feed
 from .freezing import FreezeHook, freeze
 from .gathering import ALONE, share_tensors
 from .hooks import (
     AverageHook,
+    BeforeMeasuringHook,
     Findings,
     PlaceHook,
     SavingHook,
@@ -110,7 +113,8 @@ class Run:
         self.pair = TrainedPair(
             self.model,
             self.loss,
-            recipe["autocast"],
+            recipe["autocast"]["parts"],
+            dtype=getattr(torch, recipe["autocast"]["dtype"]),
             processes=processes,
             gather=recipe["gather"],
             accumulate=recipe["accumulate"],
@@ -149,7 +153,7 @@ class Run:
         finally:
             self.clock.stop()
             self.journal.close()
-            end_workers(self.runner.train_dataloader)
+            end_workers(self.runner.train_dataloader.loader)
             self.saving.restore_signals()
 
     def _train(self) -> None:
@@ -276,18 +280,16 @@ class Run:
         self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
     def measure(self) -> dict[str, Any] | None:
-        """Figures on dev, with the record of the measurement; the first process makes it.
+        """Figures on dev, with the record of the measurement, which all processes share.
 
-        None where the run was asked to stop meanwhile.
+        None where the run was asked to stop meanwhile; several processes go on to the end.
         """
-        return self.processes.once(self._measure)
-
-    def _measure(self) -> dict[str, Any] | None:
         assert self.dev is not None
         self.model.eval()
+        heed = (lambda *_: self.saving.heed()) if self.processes.count == 1 else None
         try:
             with self.clock.paused():
-                evaluation = evaluate(self.model, self.dev, advance=lambda *_: self.saving.heed())
+                evaluation = evaluate(self.model, self.dev, advance=heed, processes=self.processes)
         except AskedToStopError:
             return None
         self.model.train()
@@ -341,16 +343,10 @@ class Run:
             model=self.pair,
             work_dir=str(self.folder.path),
             experiment_name=f"{recipe['name']}-{uuid.uuid4().hex[:8]}",
-            train_dataloader=training_loader(
-                self.model,
-                self.training,
-                recipe["data"],
-                recipe["seed"],
-                Division(self.processes.number, self.processes.count, recipe["gather"]),
-                neighbours=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-            ),
+            train_dataloader=Feed(self._loader(), self.model.device),
             train_cfg=train_cfg,
-            optim_wrapper={"constructor": GroupByPrefix.__name__} | recipe["optim_wrapper"],
+            optim_wrapper={"constructor": GroupByPrefix.__name__, "scaled_on": self._scaled_on()}
+            | recipe["optim_wrapper"],
             param_scheduler=recipe["param_scheduler"],
             default_hooks=dict.fromkeys(
                 ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
@@ -358,6 +354,22 @@ class Run:
             custom_hooks=self._hooks(train_cfg.get("val_interval", 1)),
             randomness={"seed": recipe["seed"]},
         )
+
+    def _loader(self) -> DataLoader[Any]:
+        recipe, processes = self.recipe, self.processes
+        return training_loader(
+            self.model,
+            self.training,
+            recipe["data"],
+            recipe["seed"],
+            Division(processes.number, processes.count, recipe["gather"]),
+            neighbours=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        )
+
+    def _scaled_on(self) -> str | None:
+        """The kind of device on which gradients of float16 need a loss that is scaled."""
+        half = self.recipe["autocast"]["dtype"] == "float16"
+        return self.model.device.type if half and self.pair.low_precision else None
 
     def _hooks(self, every: int) -> list[Hook]:
         hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.nonfinite, self.saving]
@@ -370,6 +382,8 @@ class Run:
         if self.average is not None:
             hooks.append(AverageHook(self.average))
         if self.dev is not None:
+            if self.processes.count > 1:
+                hooks.append(BeforeMeasuringHook(self.save))
             hooks.append(
                 SelectionHook(self.measure, self.export, self.findings, self.average, every)
             )

@@ -31,6 +31,15 @@ FULL = "full"
 ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]*")
 
 
+WRAPPERS = ("strategy", "model_wrapper_cfg", "runner_type", "env_cfg")
+WRAPPED = (
+    "sets {key!r}, and the zoo trains without MMEngine's strategies and wrappers (DDP, FSDP, "
+    "DeepSpeed), which would divide the negatives of a batch; docs/decisions/0017 has the reasons. "
+    "Leave it out: `zoo train --launcher pytorch --nproc N` shares a batch among processes, and "
+    "accumulate and autocast save memory."
+)
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -41,7 +50,7 @@ class _Keys(BaseModel):
             for key in given:
                 if key not in cls.model_fields:
                     said = f"has no key {key!r}. {nearest(key, cls.model_fields)}"
-                    raise _fault(said)
+                    raise _fault(WRAPPED.format(key=key) if key in WRAPPERS else said)
         return given
 
 
@@ -85,6 +94,7 @@ class Data(_Keys):
     workers: NonNegativeInt = 2
     train: Annotated[str, Field(min_length=1)] = "train"
     dev: str | None = "dev"
+    bucket: PositiveInt | None = None
 
 
 class Multipliers(_Keys):
@@ -142,6 +152,13 @@ class NonFinite(_Keys):
     most: PositiveInt = 10
 
 
+class Autocast(_Keys):
+    """Which parts of the model, by name or all, compute in low precision while training."""
+
+    parts: list[str] | Literal["all"] = "all"
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+
+
 class Export(_Keys):
     """How the model folder is written: `half` stores its weights as float16."""
 
@@ -166,7 +183,7 @@ class Settings(_Keys):
     average: AverageSettings | None = None
     gather: bool = True
     accumulate: PositiveInt = 1
-    autocast: list[str] = []
+    autocast: Autocast = Autocast(parts=[])
     freeze: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
@@ -179,6 +196,11 @@ class Settings(_Keys):
     @classmethod
     def _short(cls, given: Any) -> Any:
         return {"action": given} if isinstance(given, str) else given
+
+    @field_validator("autocast", mode="before")
+    @classmethod
+    def _parts(cls, given: Any) -> Any:
+        return {"parts": given} if isinstance(given, list | str) else given
 
     @field_validator("ablations")
     @classmethod
