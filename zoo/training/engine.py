@@ -19,18 +19,28 @@ from ..errors import InputError, ZooError
 with warnings.catch_warnings():
     # torch says so of its own torch.distributed.optim, which MMEngine imports.
     warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
+    from mmengine.config import Config
     from mmengine.hooks import Hook
     from mmengine.optim import OptimWrapper
     from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
     from mmengine.runner import Runner
-    from mmengine.visualization import Visualizer
+    from mmengine.visualization import (
+        MLflowVisBackend,
+        TensorboardVisBackend,
+        Visualizer,
+        WandbVisBackend,
+    )
 
 __all__ = [
     "OPTIMIZERS",
     "OPTIM_WRAPPERS",
     "OPTIM_WRAPPER_CONSTRUCTORS",
+    "Config",
     "Hook",
+    "MLflowVisBackend",
     "OptimWrapper",
+    "TensorboardVisBackend",
+    "WandbVisBackend",
     "ZooRunner",
 ]
 

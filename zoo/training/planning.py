@@ -121,7 +121,7 @@ def plan_of(run: Run, device: str, folder: RunFolder) -> Plan:
     recipe, config = run.recipe, run.model.config
     assert config is not None
     rates = list(advance(run.runner, epochs * length, length, epochs))
-    loader = run.runner.train_dataloader
+    loader = run.runner.train_dataloader.loader
     first = islice(EpochSampler(len(loader.dataset), recipe["seed"]), recipe["data"]["batch_size"])
     return Plan(
         name=recipe["name"],
