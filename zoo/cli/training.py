@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from .screen import show
+from .screen import show, show_json
 
 
 class TrainCommand(TyperCommand):
@@ -76,6 +76,11 @@ def train(
             help="Where to compute: cpu, cuda, ...", show_default="cuda if there is one, else cpu"
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show model, memory, steps, rate and data; write nothing."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: as JSON.")] = False,
     launcher: Annotated[
         LauncherName,
         typer.Option(
@@ -107,6 +112,19 @@ def train(
 
     Example: zoo train chan-coco --data coco --launcher pytorch --nproc 8
     """
+    work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
+    if dry_run:
+        _plan(
+            recipe,
+            data,
+            work_dir,
+            as_json=as_json,
+            parent=parent,
+            overrides=settings or [],
+            features=features,
+            device=device,
+        )
+        return
     from ..training.launching import count_of, launch, launched, verdict_left
 
     if launcher is LauncherName.pytorch and not launched():
@@ -116,7 +134,6 @@ def train(
         from ..training import train as run
         from ..training.launchers import named_processes
 
-        work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
         folder = run(
             recipe,
             data,
@@ -133,3 +150,14 @@ def train(
         if named_processes(launcher.value).first:
             write_card(folder)
             show(str(folder))
+
+
+def _plan(recipe: str, data: Path, work_dir: Path, *, as_json: bool, **options: Any) -> None:
+    from ..training import plan
+    from .planning import plan_tables
+
+    made = plan(recipe, data, work_dir, **options)
+    if as_json:
+        show_json(made.to_json())
+    else:
+        show(*plan_tables(made))

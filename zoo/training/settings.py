@@ -189,6 +189,7 @@ class Settings(_Keys):
     export: Export = Export()
     nonfinite: NonFinite = NonFinite()
     log_every: PositiveInt = 20
+    visualizers: list[str | dict[str, Any]] = []
     seed: int = 2022
     ablations: dict[str, dict[str, Any]] = {}
 
