@@ -117,7 +117,7 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
+            if norm.num_batches_tracked is not None and count is not None:
                 norm.num_batches_tracked.copy_(count)
 
 
