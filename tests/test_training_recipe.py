@@ -30,7 +30,7 @@ def path(tmp_path):
         ("data.drop_last=false", "data.drop_last", False),
         ("data.dev=None", "data.dev", None),
         ("initial_weights.extractor=/a/b.npz", "initial_weights.extractor", "/a/b.npz"),
-        ("autocast=['model.x']", "autocast", ["model.x"]),
+        ("autocast=['model.x']", "autocast.parts", ["model.x"]),
     ],
 )
 def test_an_override_is_read_as_a_value(path, override, key, value):
@@ -67,6 +67,8 @@ def test_overrides_may_be_a_mapping(path):
         ("data.by=text", "data.by is 'text'"),
         ("data.train=", "data.train is ''"),
         ("average={'momentm': 0.9}", "average has no key 'momentm'. Did you mean 'momentum'?"),
+        ("autocast={'parts': 'all', 'dtype': 'float8'}", "autocast.dtype is 'float8'"),
+        ("accumulate=0", "accumulate is 0"),
         ("average.momentum=1", "average.momentum is 1"),
         ("warm_up={'epoch': 1}", "warm_up does not set epochs, only epoch"),
         ("vocabulary={'min_count': 4}", "no key 'min_count'. Did you mean 'minimum_count'?"),
@@ -77,7 +79,7 @@ def test_overrides_may_be_a_mapping(path):
         ),
         (
             "optim_wrapper={'optimizer': {}, 'accumulative_counts': 2}",
-            "optim_wrapper.accumulative_counts is 2, and a checkpoint cannot hold",
+            "to the whole, and accumulate=2.",
         ),
     ],
 )
@@ -93,6 +95,7 @@ def test_a_wrong_setting_is_refused_by_its_name_with_the_nearest(path, override,
     [
         ("averge = None", "Did you mean 'average'"),
         ("data = dict(batchsize=3)", "Did you mean 'batch_size'"),
+        ("strategy = dict(type='FSDPStrategy')", "without MMEngine's strategies and wrappers"),
         ("this is no Python", "cannot be read as a recipe"),
         ("vocabulary = dict(minimum_count={4})", "cannot be read as a recipe"),
     ],

@@ -27,6 +27,7 @@ from . import (
     pulling,
     pushing,
     reporting,
+    running,
     training,
 )
 
@@ -79,6 +80,7 @@ app.command("extract")(extraction.extract)
 app.command("merge-features")(extraction.merge_features)
 app.command("convert-features")(conversion.convert_features)
 app.command("train", cls=training.TrainCommand)(training.train)
+app.command("runs")(running.runs)
 app.command("ablate")(ablating.ablate)
 app.command("evaluate")(measuring.evaluate)
 app.command("compare")(pairing.compare)
