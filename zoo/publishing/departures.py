@@ -36,7 +36,7 @@ def _page(record: PluginRecord) -> str:
     if page is not None and page.is_file():
         return page.read_text("utf-8")
     try:
-        text = metadata.metadata(record.distribution).get_payload()
+        described = metadata.metadata(record.distribution).json
     except metadata.PackageNotFoundError:
         return ""
-    return text if isinstance(text, str) else ""
+    return str(described.get("description", ""))

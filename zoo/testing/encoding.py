@@ -99,11 +99,12 @@ def check_input_padding(subject: Subject) -> None:
 
 @torch.no_grad()
 def check_repeatable(subject: Subject) -> None:
-    """The same input gives the same encoding again, and the same seed the same model."""
-    model = built(subject)
+    """The same input gives the same encodings and scores again, and the same seed the model."""
+    model, encoded = built(subject), []
     for side in sides(model, subject):
         prepared = side.encoder.prepare(side.items)
         first, again = side.encoder(prepared), side.encoder(prepared)
+        encoded.append(first)
         _same(
             first,
             again,
@@ -124,6 +125,13 @@ def check_repeatable(subject: Subject) -> None:
             f"Preparing the same {side.what.lower()}s twice with one noise gives other tensors",
             "Draw random numbers in `prepare` from `noise` alone, a generator an item.",
         )
+    first, again = (model.aligner(*encoded).scores for _ in range(2))
+    if not torch.equal(first, again):
+        raise Fault(
+            f"Scoring the same block twice gives other numbers, by up to "
+            f"{(first - again).abs().max():.2g}.",
+            "Draw no random number where a score is made.",
+        )
     _same_weights(subject)
 
 
@@ -133,6 +141,8 @@ def check_untouched(subject: Subject) -> None:
     model = built(subject)
     encoded = []
     for side in sides(model, subject):
+        if isinstance(side.items, Batch):
+            _unchanged(side.items, side.encoder.prepare, f"Raw {side.what.lower()}")
         prepared = side.encoder.prepare(side.items)
         _unchanged(prepared, lambda batch: encoded.append(side.encoder(batch)), side.what)  # noqa: B023
     images, texts = encoded
