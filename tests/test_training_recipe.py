@@ -75,6 +75,9 @@ def test_overrides_may_be_a_mapping(path):
         ("average.momentum=1", "average.momentum is 1"),
         ("warm_up={'epoch': 1}", "warm_up does not set epochs, only epoch"),
         ("vocabulary={'min_count': 4}", "no key 'min_count'. Did you mean 'minimum_count'?"),
+        ("train_cfg={'by_epoch': False, 'max_iters': 9}", "train_cfg counts iterations"),
+        ("nonfinite=ignore", "nonfinite.action is 'ignore'. Input should be 'stop' or 'skip'"),
+        ("nonfinite.most=0", "nonfinite.most is 0"),
         ("vocabulary={}", "one of 'minimum_count' and 'file'"),
         (
             "optim_wrapper.paramwise_cfg={'text_encoder': {'lr_mul': 1.0}}",
