@@ -70,7 +70,11 @@ def test_a_piece_is_gone_through_twice_with_the_same_dropout(batch):
 def test_batch_norms_count_a_piece_once(batch):
     """Their running statistics do not see the second time."""
     model = toy.make_model()
-    model.image_encoder.dropout = nn.Sequential(nn.BatchNorm1d(toy.REGIONS))
-    Comparison(model, pieces=2)(batch).scores.sum().backward()
-    assert model.image_encoder.dropout[0].num_batches_tracked == 2
-    assert model.image_encoder.dropout[0].track_running_stats
+    norm = nn.BatchNorm1d(toy.REGIONS)
+    model.image_encoder.dropout = norm
+    similarity = Comparison(model, pieces=2)(batch)
+    before = {name: one.clone() for name, one in norm.state_dict().items()}
+    similarity.scores.sum().backward()
+    assert before["num_batches_tracked"] == 2
+    assert all(torch.equal(one, before[name]) for name, one in norm.state_dict().items())
+    assert norm.momentum == 0.1

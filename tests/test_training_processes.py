@@ -152,6 +152,17 @@ def test_processes_end_with_the_weights_of_one(trials, name, count, settings):
     assert furthest(together, alone) < CLOSE
 
 
+@pytest.mark.parametrize(("count", "pieces"), [(2, 1), (2, 2), (1, 2)])
+def test_hardest_negatives_are_those_of_all_processes(trials, count, pieces):
+    """Found in a first pass without gradients, over the scores of all and in pieces too."""
+    settings = ["plugin=chan", "model.aligner={'type': 'hard_alignment', 'pooling': 'mean'}"]
+    settings += ["loss={'type': 'triplet'}", "warm_up=None", "data.batch_size=8", *PLAIN]
+    once = trials.finish(f"once-{count}-{pieces}", 1, *settings, twice=False)
+    name, pieced = f"twice-{count}-{pieces}", f"accumulate={pieces}"
+    twice = trials.finish(name, count, *settings, pieced, twice=True)
+    assert furthest(twice, once) < CLOSE
+
+
 @pytest.mark.parametrize("pieces", [2, 4])
 def test_pieces_of_a_batch_end_with_the_weights_of_the_whole(trials, pieces):
     """Negatives come from all pieces; alone, and where two processes take their share in pieces."""

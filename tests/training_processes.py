@@ -1,8 +1,9 @@
 """A process that has imported everything and forks the processes of a training run for each line.
 
 Each line is JSON: `work_dir`, `recipe`, `data`, `overrides`, `count`, `resume`, and perhaps
-`signal`: the number of a signal, which of the processes gets it, and at which iteration. It answers
-with the exit status of each.
+`signal`: the number of a signal, which of the processes gets it, and at which iteration; and
+`twice`: whether every block is scored in two passes, however small. It answers with the exit status
+of each.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 
 import toy_matching as toy
+from zoo import two_pass_scoring
 from zoo.processes import MEETING
 from zoo.training.hooks import AverageHook
 from zoo.training.session import train
@@ -48,6 +50,8 @@ def run(job: dict, number: int) -> int:
     }
     if job.get("signal") and job["signal"][1] == number:
         signal_at(job["signal"][0], job["signal"][2])
+    if job.get("twice") is not None:
+        two_pass_scoring.LEAST, two_pass_scoring.FEW = (1, 1) if job["twice"] else (1000, 0)
     options = {"resume": job.get("resume", False), "overrides": job.get("overrides", ())}
     launcher = "pytorch" if count > 1 else "none"
     try:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ..errors import InputError
 from .screen import show, show_json
 
 
@@ -89,9 +90,7 @@ def train(
     ] = LauncherName.none,
     nproc: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="With pytorch: how many processes.", show_default="one for each GPU"
-        ),
+        typer.Option(min=1, help="Start so many processes here.", show_default="one for each GPU"),
     ] = None,
     max_restarts: Annotated[
         int,
@@ -110,7 +109,7 @@ def train(
 
     Example: zoo train chan-f8k --data flickr8k --work-dir runs/f8k --set seed=1
 
-    Example: zoo train chan-coco --data coco --launcher pytorch --nproc 8
+    Example: zoo train chan-coco --data coco --nproc 8
     """
     work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
     if dry_run:
@@ -127,6 +126,7 @@ def train(
         return
     from ..training.launching import count_of, launch, launched, verdict_left
 
+    launcher = _launcher(launcher, nproc)
     if launcher is LauncherName.pytorch and not launched():
         raise typer.Exit(launch(context.obj.arguments, count_of(nproc), max_restarts, timeout))
     with verdict_left():
@@ -151,6 +151,16 @@ def train(
         if named_processes(launcher.value).first:
             write_card(folder)
             show(str(folder))
+
+
+def _launcher(launcher: LauncherName, nproc: int | None) -> LauncherName:
+    """Who starts the processes: a number of them is enough to ask for torchrun."""
+    if nproc is not None and launcher is LauncherName.slurm:
+        raise InputError(
+            f"The launcher is slurm, which has started the processes, and --nproc is {nproc}. "
+            f"Leave it out, and set their number in the job: #SBATCH --ntasks={nproc}."
+        )
+    return launcher if nproc is None else LauncherName.pytorch
 
 
 def _plan(recipe: str, data: Path, work_dir: Path, *, as_json: bool, **options: Any) -> None:

@@ -48,8 +48,26 @@ def hard_alignment(
     with torch.autocast(codebooks.mask.device.type, enabled=False):
         packed = packing.pack(_in(dtype, queries.embeddings))
         entries = _in(dtype, codebooks.embeddings)
-        best: Tensor = _Best.apply(packed, entries, ~codebooks.mask)  # type: ignore[no-untyped-call]
+        asked = packed, entries, ~codebooks.mask, torch.is_grad_enabled()
+        best: Tensor = _Best.apply(*asked)  # type: ignore[no-untyped-call]
         return Codes(in_full(best), packing)
+
+
+def listed_hard_alignment(queries: Fragments, codebooks: Fragments, pairs: Tensor) -> Codes:
+    """As `hard_alignment`, to the last bit, of some pairs: (1, fragments), the items being pairs.
+
+    pairs: (pairs, 2), rows of a query item and of a codebook item
+    """
+    longest = queries.mask.shape[1]
+    packing = Packing.of(queries.mask[pairs[:, 0]])
+    pair, place = packing.rows // longest, packing.rows % longest
+    asking, items = pairs[pair, 0] * longest + place, pairs[pair, 1]
+    with torch.autocast(codebooks.mask.device.type, enabled=False):
+        vectors = in_full(queries.embeddings).flatten(0, 1)
+        entries = in_full(codebooks.embeddings)
+        asked = vectors, entries, ~codebooks.mask, asking, items, torch.is_grad_enabled()
+        best: Tensor = _BestListed.apply(*asked)  # type: ignore[no-untyped-call]
+        return Codes(best[None], packing)
 
 
 def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes, Codes]:
@@ -69,13 +87,16 @@ def _in(dtype: torch.dtype | None, embeddings: Tensor) -> Tensor:
 
 
 class _Best(torch.autograd.Function):
-    """(items, queries), remembering which entry was the best and no similarity."""
+    """(items, queries), remembering which entry was the best and no similarity.
+
+    `keep` is whether there may be a backward: `needs_input_grad` does not see `no_grad`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, keep: bool) -> Tensor:
         best = entries.new_empty(len(entries), len(queries))
         places = None
-        if any(ctx.needs_input_grad):
+        if keep and any(ctx.needs_input_grad):
             places = torch.empty(best.shape, dtype=torch.long, device=best.device)
             ctx.save_for_backward(queries, entries, places)
         _fill(best, places, queries, entries, padding)
@@ -83,10 +104,45 @@ class _Best(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Of a loss over hardest negatives few codes have a gradient, of others most have."""
         few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
-        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None
+        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None, None
+
+
+class _BestListed(torch.autograd.Function):
+    """(codes,), of a query and an item each; otherwise as `_Best`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        entries: Tensor,
+        padding: Tensor,
+        asking: Tensor,
+        items: Tensor,
+        keep: bool,
+    ) -> Tensor:
+        best = entries.new_empty(len(asking))
+        places = None
+        if keep and any(ctx.needs_input_grad):
+            places = torch.empty_like(asking)
+            ctx.save_for_backward(queries, entries, asking, items, places)
+        _fill_listed(best, places, queries, entries, padding, asking, items)
+        return best
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        queries, entries, asking, items, places = ctx.saved_tensors
+        flat = entries.flatten(0, 1)
+        of_queries, of_entries = torch.zeros_like(queries), torch.zeros_like(flat)
+        for some in torch.split(gradients[0].nonzero()[:, 0], COLUMNS):
+            weights, rows = gradients[0][some, None], asking[some]
+            best = items[some] * entries.shape[1] + places[some]
+            of_queries.index_add_(0, rows, weights * flat[best])
+            of_entries.index_add_(0, best, weights * queries[rows])
+        return of_queries, of_entries.view_as(entries), None, None, None, None
 
 
 def _few(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
@@ -136,9 +192,40 @@ def _fill(
                 best[items, columns], places[items, columns] = similarity.max(dim=1)
 
 
+def _fill_listed(
+    best: Tensor,
+    places: Tensor | None,
+    queries: Tensor,
+    entries: Tensor,
+    padding: Tensor,
+    asking: Tensor,
+    items: Tensor,
+) -> None:
+    """As `_fill`, of those queries that ask an item, item after item."""
+    fragments = entries.shape[1]
+    padded = bool(padding.any())
+    buffer = queries.new_zeros(COLUMNS, queries.shape[1])
+    order = items.argsort(stable=True)
+    counts = items.bincount(minlength=len(entries)).tolist()
+    for item, asked in enumerate(torch.split(order, counts)):
+        rows = _widened(entries[item])
+        for some in torch.split(asked, COLUMNS):
+            held = buffer[: len(some)]
+            torch.index_select(queries, 0, asking[some], out=held)
+            block = buffer[: max(NARROWEST, len(some))]
+            similarity = torch.mm(rows, block.T)[:fragments, : len(some)]
+            if padded:
+                similarity.masked_fill_(padding[item, :, None], -torch.inf)
+            if places is None:
+                best[some] = similarity.amax(dim=0)
+            else:
+                best[some], places[some] = similarity.max(dim=0)
+
+
 def _widened(vectors: Tensor) -> Tensor:
     """With zero vectors behind them where they are too few."""
-    return pad(vectors, (0, 0, 0, max(0, NARROWEST - len(vectors))))
+    missing = NARROWEST - len(vectors)
+    return vectors if missing <= 0 else pad(vectors, (0, 0, 0, missing))
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

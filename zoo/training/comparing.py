@@ -2,7 +2,9 @@
 
 The images and the texts of a batch are divided among the processes. Each encodes its own, gets
 the encodings of the others, and compares its own images with all texts; the scores of all are
-gathered, with their gradient. So the loss sees the batch that one process would see.
+gathered, with their gradient. So the loss sees the batch that one process would see. A loss that
+needs few pairs has all scored without gradients first (`zoo.two_pass_scoring`), and asks for them
+when it knows the scores of all processes.
 
 Where memory is short, it takes its share in pieces: of each only the result is kept, and its
 gradient is computed by going through the piece once more, with the same random numbers (Gao et
@@ -23,9 +25,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..batch import Batch
-from ..interfaces import Similarity
+from ..interfaces import Scan, Similarity
 from ..model import MatchingModel
 from ..processes import Processes
+from ..two_pass_scoring import Needed, score_block
 from .data import TrainingBatch
 from .gathering import ALONE, gather_batch, gather_rows, shares
 
@@ -54,19 +57,24 @@ class Comparison:
             precision,
         )
 
-    def __call__(self, batch: TrainingBatch) -> Similarity:
-        """The similarities of all images and texts of the batch, on every process."""
+    def __call__(self, batch: TrainingBatch, needed: Needed | None = None) -> Similarity:
+        """The similarities of all images and texts of the batch, on every process.
+
+        needed: of a loss that needs few of them, those that it needs
+        """
         own_images = self._encoded(self.model.encode_prepared, batch.images)
         own_texts = self._encoded(self.model.text_encoder, batch.texts)
         if self.processes.count == 1:
-            similarity = self._compared(own_images, own_texts)
+            similarity = self._scored(own_images, own_texts, needed)
             return replace(similarity, images=own_images, texts=own_texts)
         counts = shares(len(batch.pairs.image_ids), self.processes.count)
         texts = gather_batch(
             own_texts, shares(len(batch.pairs.text_ids), self.processes.count), self.processes
         )
         images = gather_batch(own_images, counts, self.processes)
-        rows = self._compared(own_images, texts)
+        first = sum(counts[: self.processes.number])
+        gather = lambda scan: _gathered(scan, counts)  # noqa: E731
+        rows = self._scored(own_images, texts, needed, gather=gather, first=first)
         return Similarity(
             gather_rows(rows.scores, counts),
             {name: gather_rows(level, counts) for name, level in rows.levels.items()},
@@ -77,6 +85,14 @@ class Comparison:
     def _encoded(self, encode: Callable[[Any], Batch], items: Batch) -> Batch:
         blocks: list[Batch] = [self._apart(encode, piece) for piece in self._pieces(items)]
         return blocks[0] if len(blocks) == 1 else type(blocks[0]).join(blocks)
+
+    def _scored(
+        self, images: Batch, texts: Batch, needed: Needed | None, **where: Any
+    ) -> Similarity:
+        with self.precision():
+            return score_block(
+                self.model.aligner, images, texts, needed, compare=self._compared, **where
+            )
 
     def _compared(self, images: Batch, texts: Batch) -> Similarity:
         """In pieces of images times pieces of texts."""
@@ -123,6 +139,11 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
 
 def _count(norm: _BatchNorm) -> Tensor | None:
     return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+
+
+def _gathered(scan: Scan, counts: Sequence[int]) -> Scan:
+    """What each process knows of its own images, one below the other."""
+    return Scan(gather_rows(scan.scores, counts), gather_rows(scan.errors, counts))
 
 
 def _beside(blocks: Sequence[Similarity]) -> Similarity:

@@ -66,7 +66,8 @@ def launch(arguments: Sequence[str], processes: int, restarts: int, seconds: flo
         try:
             elastic_launch(config, sys.executable)("-m", "zoo.cli", *arguments)
         except ChildFailedError as error:
-            _judge(verdict)
+            if verdict.exists():
+                return _judge(verdict)
             raise JobError(_spent(error, restarts)) from error
         except SignalException as signal:
             return 128 + int(signal.sigval)

@@ -17,6 +17,7 @@ from ..interfaces import Loss
 from ..model import MatchingModel
 from ..processes import Processes
 from ..spelling import nearest
+from ..two_pass_scoring import selection
 from .comparing import Comparison
 from .data import TrainingBatch
 from .engine import OptimWrapper
@@ -55,7 +56,7 @@ class TrainedPair(nn.Module):
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch: a scalar."""
-        similarity = self.compare(batch)
+        similarity = self.compare(batch, selection(self.loss, batch.pairs))
         levels = {name: level.float() for name, level in similarity.levels.items()}
         scores = similarity.scores.float()
         return self.loss(replace(similarity, scores=scores, levels=levels), batch.pairs)
