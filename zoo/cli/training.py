@@ -132,13 +132,14 @@ def train(
     with verdict_left():
         from ..report.card import write_card
         from ..training import train as run
+        from ..training.continuing import resume_mode
         from ..training.launchers import named_processes
 
         folder = run(
             recipe,
             data,
             work_dir,
-            resume=resume or False,
+            resume=resume_mode(resume) or False,
             requeue=requeue,
             parent=parent,
             overrides=settings or [],
