@@ -119,8 +119,8 @@ def test_a_docstring_keeps_what_is_laid_out_by_hand():
         "dim: of `Batch`",
         "   and more",
         "",
-        "a  = 1",
-        "bc = 2",
+        "a   1",
+        "bc  2",
         "",
         "|x|_",
     ]
