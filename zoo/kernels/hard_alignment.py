@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from ..batch import Fragments
 from ..ops import in_full
+from .choice import uses_triton
 from .packing import Codes, Packing
 from .rounding import HALF, Rounded, product_errors, sums_in_float32
 
@@ -36,8 +37,8 @@ def hard_alignment(
 
     c[item, q] = max_k <codebook[item, k], q>
 
-    dtype: that the dot products are computed in and rounded to; None: float32, or float64 where
-           the embeddings are, under autocast too
+    dtype: that the dot products are computed in and, but for those of kernels in Triton, rounded
+           to; None: float32, or float64 where the embeddings are, under autocast too
 
     Padding is never multiplied on the queries' side and left out of the maximum on the other.
     Gradients reach the best fragment alone, the first of equals. Memory is bounded by `ROWS` times
@@ -45,10 +46,18 @@ def hard_alignment(
     code for each codebook item and real query fragment, float32 at least.
     """
     packing = Packing.of(queries.mask)
-    with torch.autocast(codebooks.mask.device.type, enabled=False):
-        packed = packing.pack(_in(dtype, queries.embeddings))
-        entries = _in(dtype, codebooks.embeddings)
-        best: Tensor = _Best.apply(packed, entries, ~codebooks.mask)  # type: ignore[no-untyped-call]
+    device = codebooks.mask.device
+    kind = dtype or torch.promote_types(queries.embeddings.dtype, codebooks.embeddings.dtype)
+    align: Any = _Best.apply
+    if kind != torch.float64 and uses_triton(device):
+        from .triton_hard import Best
+
+        align = Best.apply  # of products of two halves it loses nothing
+    elif dtype is None:
+        kind = torch.promote_types(kind, torch.float32)
+    with torch.autocast(device.type, enabled=False):
+        packed = packing.pack(queries.embeddings.to(kind))
+        best = align(packed, codebooks.embeddings.to(kind), ~codebooks.mask)
         return Codes(in_full(best), packing)
 
 
@@ -62,10 +71,6 @@ def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes,
     rows = codes.packing.rows
     sizes = queries.lengths.flatten()[rows], queries.errors.flatten()[rows]
     return codes, Codes(product_errors(codes.values, sizes, codebooks), codes.packing)
-
-
-def _in(dtype: torch.dtype | None, embeddings: Tensor) -> Tensor:
-    return in_full(embeddings) if dtype is None else embeddings.to(dtype)
 
 
 class _Best(torch.autograd.Function):

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from ..batch import Fragments
 from ..ops import in_full
 from .attention import Attention, attended_cosine, attention_weights, cosine, weigh
+from .choice import uses_triton
 from .packing import cuts
 
 __all__ = ["Attention", "attended_cosine", "attention_weights", "soft_alignment"]
@@ -114,6 +115,13 @@ def _align(queries: _Block, sources: _Block, gram: Tensor, attention: Attention)
         logits = _dot_products(queries.keys, sources.keys)
     padding = None if sources.padding is None else sources.padding[:, :, None, None]
     single = queries.single if attention.spare_single else None
+    if similarity.dtype == torch.float32 and uses_triton(similarity.device):
+        from .triton_soft import AttendedCosines, fits
+
+        if fits(similarity.shape[1], similarity.device):
+            own = None if logits is similarity else logits
+            made = similarity, own, gram, sources.padding, single, attention
+            return AttendedCosines.apply(*made)  # type: ignore[no-untyped-call, no-any-return]
     weights = weigh(logits, padding, attention, single, sources_axis=1)
     mixed = (gram @ weights.flatten(2)).view_as(weights)
     return cosine((weights * similarity).sum(dim=1), (weights * mixed).sum(dim=1))
