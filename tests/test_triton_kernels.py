@@ -6,6 +6,7 @@ tests/conftest.py asks for the interpreter before anything imports triton.
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 
 import pytest
@@ -299,3 +300,82 @@ def test_products_of_float32_are_tf32_only_where_torch_may(place):
             matmul.allow_tf32 = False
         if hasattr(matmul, "fp32_precision"):
             torch.backends.fp32_precision = matmul.fp32_precision = "none"
+
+
+def on_gpu(items: int, longest: int, dim: int, dtype: torch.dtype) -> Fragments:
+    """Unit vectors made there, ragged, with something in common."""
+    lengths = torch.randint(1, longest + 1, (items,), device="cuda")
+    mask = torch.arange(longest, device="cuda") < lengths[:, None]
+    vectors = torch.randn(items, longest, dim, device="cuda").add_(0.3)
+    return Fragments(normalize(vectors, dim=-1).to(dtype), mask)
+
+
+@needs_gpu
+def test_cocos_5k_takes_less_than_4_gb():
+    """Images, captions and scores included; a sample of the scores is float64's."""
+    images = on_gpu(5000, 36, 1024, torch.bfloat16)
+    texts = on_gpu(25000, 23, 1024, torch.bfloat16)
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+
+    scores = torch.cat(
+        [
+            hard_alignment(block, images).pool(lambda codes: codes.mean(dim=1))
+            for block in texts.split(1000)
+        ],
+        dim=1,
+    )
+    torch.cuda.synchronize()
+
+    print(f"\n5,000 x 25,000 in {time.perf_counter() - started:.2f} s")  # noqa: T201 - said only
+    assert torch.cuda.max_memory_allocated() < 4e9
+    exact = hard_alignment(doubled(texts[7000:7020]), doubled(images[-20:]))
+    expected = exact.pool(lambda codes: codes.mean(dim=1))
+    assert_close(scores[-20:, 7000:7020].double(), expected, rtol=0, atol=2e-6)
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES], ids=str)
+def test_all_tiles_give_the_same_bits(dtype):
+    """So the size of a block decides no rank."""
+    entries = on_gpu(300, 36, 1024, dtype).embeddings
+    queries = on_gpu(1, 1000, 1024, dtype).embeddings[0]
+    padding = torch.rand(300, 36, device="cuda") < 0.2
+    padding[:, 0] = False
+    step = 32 if dtype == torch.float32 else 64
+    tiles = [Tile(128, 64, step, 8), Tile(64, 32, step, 4), Tile(64, 64, step, 4)]
+
+    first, *others = (largest(queries, entries, padding, True, tile=tile) for tile in tiles)
+
+    for codes, places in others:
+        assert codes.equal(first[0])
+        assert places.equal(first[1])
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gradients_of_a_batch_are_those_of_float64(dtype):
+    """Of whole tiles, in 1,024 dimensions."""
+    queries, items = on_gpu(200, 20, 1024, dtype), on_gpu(200, 36, 1024, dtype)
+    ours, exact = ([kind(side) for side in (queries, items)] for kind in (with_gradient, doubled))
+
+    hard_alignment(*ours).values.sum().backward()
+    hard_alignment(*exact).values.sum().backward()
+
+    for one, true in zip(ours, exact, strict=True):
+        away = (one.embeddings.grad.double() - true.embeddings.grad).norm()
+        assert away < (1e-3 if dtype == torch.float32 else 2e-2) * true.embeddings.grad.norm()
+
+
+@needs_gpu
+@pytest.mark.parametrize("form", [SCAN, Attention(10.0)], ids=str)
+@pytest.mark.parametrize("regions", [36, 100])
+def test_soft_alignment_of_a_batch_is_that_of_float64(form, regions, monkeypatch):
+    """Forward and backward, in 256 dimensions."""
+    queries, sources = on_gpu(100, 20, 256, torch.float32), on_gpu(60, regions, 256, torch.float32)
+
+    ours, exact = soft_both_ways(monkeypatch, queries, sources, form)
+
+    for one, true in zip((ours[0], *ours[1]), (exact[0], *exact[1]), strict=True):
+        assert (one.double() - true).norm() < 1e-5 * true.norm()

@@ -87,7 +87,7 @@ def _fault(device: torch.device) -> str | None:
     try:
         return None if _right(device) else "a kernel's result was wrong"
     except Exception as error:  # noqa: BLE001 - a compiler is run, which fails in every way
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
 
 
 def _right(device: torch.device) -> bool:

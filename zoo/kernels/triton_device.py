@@ -28,7 +28,7 @@ class Gpu:
         """Of a device of CUDA; where kernels are interpreted, something large."""
         if device.type != "cuda":
             return cls(1, 2**18, True)
-        return _found(torch.cuda.current_device() if device.index is None else device.index)
+        return _found(torch.empty(0, device=device).get_device())
 
 
 @cache

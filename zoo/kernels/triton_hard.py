@@ -45,23 +45,23 @@ class Tile:
     warps: int
 
     @classmethod
-    def of(cls, entries: Tensor, asked: int, remember: bool) -> Tile:
+    def of(cls, gpu: Gpu, dtype: torch.dtype, items: int, asked: int, remember: bool) -> Tile:
         """The largest of which there is one for each multiprocessor, or else the smallest."""
-        full, gpu = entries.dtype == torch.float32, Gpu.of(entries.device)
+        full = dtype == torch.float32
         step = 32 if full else 64
         large = cls(128, 128 if gpu.warp_groups and not (full or remember) else 64, step, 8)
         small = cls(64, 32, step, 4)
-        enough = large.count(entries.shape[1], asked) >= gpu.processors
+        enough = large.count(items, asked) >= gpu.processors
         return large if enough and (gpu.warp_groups or not full) else small
 
     def count(self, items: int, asked: int) -> int:
         """How many of them there are."""
         return int(triton.cdiv(items, self.items) * triton.cdiv(asked, self.queries))
 
-    def stages(self, entries: Tensor) -> int:
+    def stages(self, gpu: Gpu, dtype: torch.dtype) -> int:
         """How many steps are fetched ahead: as many as shared memory holds, at most four."""
-        fetched = (2 * self.items + self.queries) * self.step * entries.element_size()
-        return max(2, min(4, Gpu.of(entries.device).shared_memory // fetched))
+        fetched = (2 * self.items + self.queries) * self.step * dtype.itemsize
+        return max(2, min(4, gpu.shared_memory // fetched))
 
 
 class Best(torch.autograd.Function):
@@ -130,7 +130,8 @@ def largest(
         numbers = torch.arange(1, fragments + 1, device=entries.device)
         lengths, rows = (~padding * numbers).amax(dim=1).sort(stable=True)
     by_fragment = entries.transpose(0, 1)[:, rows].contiguous()
-    tile = tile or Tile.of(by_fragment, len(queries), remember)
+    gpu, kind = Gpu.of(entries.device), entries.dtype
+    tile = tile or Tile.of(gpu, kind, items, len(queries), remember)
     with torch.cuda.device_of(entries):
         _largest[(tile.count(items, len(queries)),)](
             by_fragment,
@@ -153,7 +154,7 @@ def largest(
             step=tile.step,
             group=GROUP,
             num_warps=tile.warps,
-            num_stages=tile.stages(by_fragment),
+            num_stages=tile.stages(gpu, kind),
         )
     return best, places
 
@@ -169,7 +170,7 @@ def float32_products() -> str:
     if asked is None:  # before torch 2.9
         asked = "tf32" if matmul.allow_tf32 else "ieee"
     elif asked == "none":
-        asked = torch.backends.fp32_precision
+        asked = torch.backends.fp32_precision  # type: ignore[attr-defined]
     return "tf32" if asked == "tf32" else "tf32x3"
 
 

@@ -15,6 +15,7 @@ product that costs most.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -62,10 +63,10 @@ class AttendedCosines(torch.autograd.Function):
         logits = None if logits is None else logits.contiguous()
         ctx.save_for_backward(similarity, logits, gram, padding, single)
         ctx.attention = attention
-        items, _, queries, others = similarity.shape
+        items, sources, queries, others = similarity.shape
         cosines = similarity.new_empty(items, queries, others)
         inputs = similarity, logits, gram, padding, single
-        _launch(_cosines, inputs, (cosines,), attention, _together(similarity, gradients=False))
+        _launch(_cosines, inputs, (cosines,), attention, Tile.of(sources, others, gradients=False))
         return cosines
 
     @staticmethod
@@ -75,11 +76,12 @@ class AttendedCosines(torch.autograd.Function):
         similarity, logits, gram, *_ = ctx.saved_tensors
         of_similarity = torch.empty_like(similarity)
         of_logits = of_similarity if logits is None else torch.empty_like(logits)
-        together = _together(similarity, gradients=True)
-        blocks = triton.cdiv(similarity.shape[3], together)
+        _, sources, _, others = similarity.shape
+        tile = Tile.of(sources, others, gradients=True)
+        blocks = triton.cdiv(others, tile.items)
         of_gram = gram.new_empty(len(gram), blocks, *gram.shape[1:])
         results = gradients.contiguous(), of_similarity, of_logits, of_gram
-        _launch(_gradients, ctx.saved_tensors, results, ctx.attention, together)
+        _launch(_gradients, ctx.saved_tensors, results, ctx.attention, tile)
         return (
             of_similarity,
             None if logits is None else of_logits,
@@ -94,16 +96,24 @@ def fits(sources: int, device: torch.device) -> bool:
     return sources <= (MOST if ample else MOST // 2)
 
 
-def _padded(count: int) -> int:
-    """As many as a tile has; tensor cores take 16 at least."""
-    return int(max(16, triton.next_power_of_2(count)))
+@dataclass(frozen=True)
+class Tile:
+    """What one program computes at a time: sources of one fragment of so many query items.
 
+    As many as leave most of what is computed in registers. Gradients take twice as much.
+    """
 
-def _together(similarity: Tensor, gradients: bool) -> int:
-    """Query items of a tile: as many as leave most of what is computed in registers."""
-    _, sources, _, items = similarity.shape
-    numbers, most = (1024, 32) if gradients else (2048, 64)
-    return min(max(16, numbers // _padded(sources)), most, _padded(items))
+    sources: int
+    items: int
+    warps: int
+
+    @classmethod
+    def of(cls, sources: int, items: int, gradients: bool) -> Tile:
+        """For so many sources and query items; tensor cores take 16 of either at least."""
+        high = max(16, triton.next_power_of_2(sources))
+        numbers, most = (1024, 32) if gradients else (2048, 64)
+        wide = min(max(16, numbers // high), most, max(16, triton.next_power_of_2(items)))
+        return cls(high, wide, 4 if high <= MOST // 2 else 8)
 
 
 def _launch(
@@ -111,16 +121,16 @@ def _launch(
     inputs: tuple[Tensor | None, ...],
     results: tuple[Tensor, ...],
     attention: Attention,
-    together: int,
+    tile: Tile,
 ) -> None:
-    """One program for each source item and so many query items."""
+    """One program for each source item and tile of query items."""
     similarity, logits, gram, padding, single = inputs
     assert similarity is not None
     source_items, sources, queries, items = similarity.shape
     if not similarity.numel():
         return
     with torch.cuda.device_of(similarity):
-        kernel[(source_items, triton.cdiv(items, together))](
+        kernel[(source_items, triton.cdiv(items, tile.items))](
             similarity,
             similarity if logits is None else logits,
             gram,
@@ -136,9 +146,9 @@ def _launch(
             normalize=attention.normalize,
             padded=padding is not None,
             spared=single is not None,
-            source_tile=_padded(sources),
-            item_tile=together,
-            num_warps=4 if sources <= MOST // 2 else 8,
+            source_tile=tile.sources,
+            item_tile=tile.items,
+            num_warps=tile.warps,
         )
 
 
