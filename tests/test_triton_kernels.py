@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from zoo.batch import Fragments
 from zoo.kernels.attention import Attention
+from zoo.kernels.gathering import weighted_sums
 from zoo.kernels.hard_alignment import hard_alignment, rounded_hard_alignment
 from zoo.kernels.packing import Packing
 from zoo.kernels.rounding import Rounded
@@ -26,7 +27,7 @@ from zoo.kernels.soft_alignment import soft_alignment
 pytest.importorskip("triton", reason="triton is for Linux on x86-64, or comes with torch for CUDA")
 
 from zoo.kernels import triton_hard, triton_soft
-from zoo.kernels.triton_hard import Best, Tile, largest, weighted_sums
+from zoo.kernels.triton_hard import Best, Tile, largest
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"

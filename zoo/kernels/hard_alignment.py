@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from ..batch import Fragments
 from ..ops import in_full
 from .choice import uses_triton
+from .gathering import gathered_gradients
 from .packing import Codes, Packing
 from .rounding import HALF, Rounded, product_errors, sums_in_float32
 
@@ -90,6 +91,8 @@ class _Best(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         """Of a loss over hardest negatives few codes have a gradient, of others most have."""
+        if not gradients[0].is_cpu:
+            return *gathered_gradients(gradients[0], *ctx.saved_tensors), None
         few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
         return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None
 

@@ -11,9 +11,9 @@ items and 128 queries then asks the cache for what one of 256 x 128 would, and t
 takes a third of the registers that are left. Where the place is remembered, tiles are half as wide,
 and float32 takes quarter tiles: its operands are split on the way.
 
-The tile is a function of the type and of how much there is, not of trial runs. These take longer
-than all of COCO's 5K, and could choose differently each time. All tiles add up over the dim in one
-order, so a code is the same to the last bit whatever it is computed beside.
+The tile is a function of the type and of how much there is, not of trial runs, which take longer
+than the job and could choose differently each time. All tiles add up over the dim in one order, so
+that a code is the same whatever it is computed beside.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import embedding_bag
 
 from ..ops import in_full
+from .gathering import gathered_gradients
 from .triton_device import Gpu
 
 GROUP = 4
@@ -79,27 +79,8 @@ class Best(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Of the codes that have a gradient, the sums of the rows that they weigh."""
-        queries, entries, places = ctx.saved_tensors
-        flat = in_full(entries).flatten(0, 1)
-        items, asked = gradients.nonzero(as_tuple=True)
-        weights = gradients[items, asked]
-        chosen = items * entries.shape[1] + places[items, asked]
-        of_queries = weighted_sums(flat, chosen, weights, asked, len(queries))
-        of_entries = weighted_sums(in_full(queries), asked, weights, chosen, len(flat))
-        return of_queries.to(queries), of_entries.view_as(entries).to(entries), None
-
-
-def weighted_sums(
-    table: Tensor, rows: Tensor, weights: Tensor, owners: Tensor, count: int
-) -> Tensor:
-    """For each of so many owners the sum of the rows that it has, weighted: (count, dim).
-
-    Always added up in one order, and nothing waits for another: an owner's rows lie together.
-    """
-    owners, order = owners.sort(stable=True)
-    starts = torch.searchsorted(owners, torch.arange(count, device=owners.device))
-    return embedding_bag(rows[order], table, starts, mode="sum", per_sample_weights=weights[order])
+        """Of the queries and the entries."""
+        return *gathered_gradients(gradients, *ctx.saved_tensors), None
 
 
 def largest(
@@ -162,8 +143,7 @@ def largest(
 def float32_products() -> str:
     """How tensor cores multiply float32: as three products of TF32, or one where torch may.
 
-    Three are as near as float32's own (each is split into two numbers of TF32), at several times
-    the speed that there is without tensor cores.
+    Three are about as near as float32's own: each number is split into two of TF32.
     """
     matmul = torch.backends.cuda.matmul
     asked = getattr(matmul, "fp32_precision", None)

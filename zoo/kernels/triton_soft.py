@@ -8,9 +8,8 @@ back, all of it is computed again, and the gradient of the dot products alone is
 One program has one source item and a block of query items, whose query fragments it takes one after
 the other: all sources of a fragment are a column of its tile, so the softmax runs along columns and
 G a is a small product of matrices. Sources are padded to a power of two. From `MOST` sources on the
-tile would not fit: torch's form is used. Multiplying inside the tile of dot products would spare
-one writing and reading of them, a tenth of the time in float32, and pad 36 sources to 64 in the
-product that costs most.
+tile would not fit: torch's form is used. To make the dot products here, too, would spare writing
+and reading them once, and pad 36 sources to 64 in the product that costs most.
 """
 
 from __future__ import annotations
