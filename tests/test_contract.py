@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Batch, Fragments, Regions
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
+from zoo.interfaces import Similarity
 from zoo.joining import joined_parts
 from zoo.model import MatchingModel
 from zoo.ops import pad
@@ -281,6 +284,41 @@ def test_a_pair_scores_the_same_alone_and_in_company(model, images):
     ]
 
     assert_close(model.aligner(encoded, texts).scores, torch.cat(rows))
+
+
+def test_listed_pairs_score_as_in_their_block(model, images):
+    """At every level, with the gradients of the block; in any order, one pair twice."""
+    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
+    rows = torch.tensor([[2, 4], [0, 1], [3, 0], [0, 4], [2, 4]])
+    found = []
+    for listed in (True, False):
+        sides = [with_gradients(side) for side in (encoded, texts)]
+        if listed:
+            some = model.aligner.score_pairs(*sides, rows)
+        else:
+            block = model.aligner(*sides)
+            some = Similarity(block.scores[*rows.T], pick(block.levels, rows))
+        weights = torch.arange(1.0, 6.0)
+        sum(
+            [some.scores @ weights, *(level @ weights for level in some.levels.values())]
+        ).backward()
+        found.append((some, [leaf.grad for side in sides for leaf in side.tensors().values()]))
+
+    (ours, ours_by), (blocks, theirs_by) = found
+    assert_close(ours.scores, blocks.scores)
+    assert_close(ours.levels, blocks.levels)
+    for one, other in zip(ours_by, theirs_by, strict=True):
+        assert_close(one, other)
+
+
+def pick(levels: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """Entries of each level."""
+    return {name: level[*rows.T] for name, level in levels.items()}
+
+
+def with_gradients(side: Batch) -> Batch:
+    """The same items, as leaves."""
+    return side._map(lambda part: part.clone().requires_grad_(part.is_floating_point()))
 
 
 def test_what_stands_at_padding_does_not_matter(model, images):

@@ -18,7 +18,6 @@ from torch.testing import assert_close
 
 from zoo.batch import Fragments
 from zoo.kernels.attention import Attention
-from zoo.kernels.gathering import weighted_sums
 from zoo.kernels.hard_alignment import hard_alignment, rounded_hard_alignment
 from zoo.kernels.packing import Packing
 from zoo.kernels.rounding import Rounded
@@ -27,7 +26,7 @@ from zoo.kernels.soft_alignment import soft_alignment
 pytest.importorskip("triton", reason="triton is for Linux on x86-64, or comes with torch for CUDA")
 
 from zoo.kernels import triton_hard, triton_soft
-from zoo.kernels.triton_hard import Best, Tile, largest
+from zoo.kernels.triton_hard import Tile, largest
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"
@@ -133,11 +132,11 @@ def test_nan_is_seen_and_padding_never():
     queries, items = ragged([2, 2], 16), ragged([3, 1], 16)
     items.embeddings[1, 1:] = torch.nan
     for remember in (False, True):
-        entries = items.embeddings.clone().requires_grad_(remember)
-        assert Best.apply(queries.embeddings[0], entries, ~items.mask).isfinite().all()
-        with torch.no_grad():
-            entries[0, 1] = torch.nan
-        codes = Best.apply(queries.embeddings[0], entries, ~items.mask)
+        entries = items.embeddings.clone()
+        codes, _ = largest(queries.embeddings[0], entries, ~items.mask, remember)
+        assert codes.isfinite().all()
+        entries[0, 1] = torch.nan
+        codes, _ = largest(queries.embeddings[0], entries, ~items.mask, remember)
         assert codes[0].isnan().all()
         assert codes[1].isfinite().all()
 
@@ -175,19 +174,6 @@ def test_a_scan_is_within_its_bound():
     away = (codes.values.double() - plain(doubled(queries), doubled(items))).abs()
     assert (away <= errors.values).all()
     assert away.max() > 0
-
-
-def test_sums_of_no_rows_are_0():
-    """Nothing has a gradient, and owners without a row are among those with some."""
-    table, none = torch.randn(4, 3, device=DEVICE), torch.empty(0, device=DEVICE)
-    rows, owners = torch.tensor([3, 0, 3], device=DEVICE), torch.tensor([4, 1, 1], device=DEVICE)
-
-    found = weighted_sums(table, rows, torch.tensor([1.0, 2.0, 3.0], device=DEVICE), owners, 6)
-
-    expected = torch.zeros(6, 3, device=DEVICE)
-    expected[4], expected[1] = table[3], 2 * table[0] + 3 * table[3]
-    assert_close(found, expected)
-    assert (weighted_sums(table, none.long(), none, none.long(), 2) == 0).all()
 
 
 def alike(lengths: list[int], dim: int = 24) -> Fragments:

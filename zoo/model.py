@@ -18,6 +18,7 @@ from .errors import InputError, WeightsError
 from .interfaces import Aligner, Extractor, ImageEncoder, Noise, Similarity, TextEncoder
 from .saving import write_folder
 from .scoring import score_all
+from .two_pass_scoring import Needed, score_block
 
 Advance = Callable[[int], None]
 
@@ -159,10 +160,15 @@ class MatchingModel(nn.Module):
         tensors = self.state_dict()
         return write_folder(Path(folder), self.config, tensors, files, results=results, half=half)
 
-    def forward(self, images: Photos | Regions, texts: Batch) -> Similarity:
-        """From prepared items to similarities, with gradients: what training calls."""
+    def forward(
+        self, images: Photos | Regions, texts: Batch, needed: Needed | None = None
+    ) -> Similarity:
+        """From prepared items to similarities, with gradients: what training calls.
+
+        `needed` is what a loss says that does not need all pairs; see `score_block`.
+        """
         encoded_images, encoded_texts = self._encode_prepared(images), self.text_encoder(texts)
-        similarity: Similarity = self.aligner(encoded_images, encoded_texts)
+        similarity = score_block(self.aligner, encoded_images, encoded_texts, needed)
         return replace(similarity, images=encoded_images, texts=encoded_texts)
 
     @property

@@ -19,16 +19,13 @@ that a code is the same whatever it is computed beside.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..ops import in_full
-from .gathering import gathered_gradients
 from .triton_device import Gpu
 
 GROUP = 4
@@ -62,25 +59,6 @@ class Tile:
         """How many steps are fetched ahead: as many as shared memory holds, at most four."""
         fetched = (2 * self.items + self.queries) * self.step * dtype.itemsize
         return max(2, min(4, gpu.shared_memory // fetched))
-
-
-class Best(torch.autograd.Function):
-    """(items, queries), the largest product of each query with the entries of each item."""
-
-    @staticmethod
-    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
-        """Of (queries, dim), (items, fragments, dim) and (items, fragments), True for padding."""
-        remember = any(ctx.needs_input_grad)
-        best, places = largest(queries, entries, padding, remember)
-        if places is not None:
-            ctx.save_for_backward(queries, entries, places)
-        return best
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Of the queries and the entries."""
-        return *gathered_gradients(gradients, *ctx.saved_tensors), None
 
 
 def largest(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ class TrainedPair(nn.Module):
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch: a scalar."""
+        needed = partial(self.loss.needed, pairs=batch.pairs) if self.loss.selects else None
         with autocast(self.low_precision, self.model.device.type):
-            similarity = self.model(batch.images, batch.texts)
+            similarity = self.model(batch.images, batch.texts, needed)
         levels = {name: level.float() for name, level in similarity.levels.items()}
         scores = similarity.scores.float()
         return self.loss(replace(similarity, scores=scores, levels=levels), batch.pairs)
