@@ -53,17 +53,15 @@ def hard(capability: int, dtype: torch.dtype, remember: bool) -> dict[str, Any]:
 
 
 def soft(capability: int, sources: int, gradients: bool) -> dict[str, Any]:
-    """In SCAN's form, with items of one query that are spared."""
+    """In SCAN's form."""
     kernel = triton_soft._gradients if gradients else triton_soft._cosines
     tile = triton_soft.Tile.of(sources, 500, gradients)
-    types = {"padding": "*u8", "single": "*u8", "sharpness": "fp32", "leak": "fp32"}
+    types = {"sharpness": "fp32", "leak": "fp32"}
     for name in ("similarity", "logits", "gram", "cosines", "gradients"):
         types |= {name: "*fp32", f"of_{name}": "*fp32"}
     settings = {
         "own_logits": False,
         "normalize": True,
-        "padded": True,
-        "spared": True,
         "source_tile": tile.sources,
         "item_tile": tile.items,
     }
