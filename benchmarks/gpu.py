@@ -8,8 +8,8 @@
   host are left out. "mm + amax" is what one would write in torch: a product of a block, a maximum.
 - tiles: the kernel with other tiles, on a part. What is used is in `zoo.kernels.triton_hard.Tile`.
 - scoring: as `model.score` does it, with its copy to the host, in several sizes of blocks.
-- soft: SCAN's form, both ways, beside torch's operations and beside a loop over captions that
-  builds attended vectors, on some captions, scaled to all of them.
+- soft: SCAN's form, both ways, beside torch's operations and beside the released program's
+  algorithm (benchmarks/soft_alignment.py), on some captions, scaled to all of them.
 - training: scores, loss and gradients of a batch, encoders left out, with hardest negatives and
   with all; gradients against float64.
 
@@ -41,7 +41,8 @@ if TOY:
 import torch
 import triton
 from scoring import REGIONS, SHARD, caption_lengths, published
-from soft_alignment import SCAN, regions_attend, words_attend
+from soft_alignment import kernel as soft_scores
+from soft_alignment import published as published_soft
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
@@ -50,7 +51,6 @@ from zoo.interfaces import Pairs, Similarity
 from zoo.kernels.choice import kernels_on
 from zoo.kernels.hard_alignment import hard_alignment
 from zoo.kernels.packing import Packing
-from zoo.kernels.soft_alignment import soft_alignment
 from zoo.kernels.triton_hard import Tile, largest
 from zoo.losses import TripletLoss
 from zoo.scoring import score_all
@@ -300,49 +300,45 @@ def soft(bench: Bench) -> Iterator[Row]:
     """A fifth of COCO's 5K each way, scored and trained."""
     count = 2 if TOY else max(8, bench.arguments.images // 5)
     images, captions = images_of(count), texts_of(5 * count, bench.arguments.captions, 5 * count)[0]
-    for direction, sides, loop in (
-        ("words attend", (captions, images), words_attend),
-        ("regions attend", (images, captions), regions_attend),
-    ):
-        some = captions[:: max(1, len(captions) // 64)]
-        in_loop = (some, images) if direction == "words attend" else (images, some)
-        scale = len(captions) / len(some)
-        with torch.no_grad():
-            yardstick = 0.0
-            runs = {
-                "loop": partial(loop, *in_loop),
-                "torch": partial(_in_torch, partial(soft_alignment, *sides, SCAN)),
-                "kernel": partial(soft_alignment, *sides, SCAN),
-            }
-            for name, row in bench.variants(f"soft, {direction}", runs):
-                if name == "loop":
-                    row["scaled_by"] = scale
-                    row["seconds"] *= scale
-                    yardstick = row["seconds"]
-                yield {
-                    "variant": f"{direction}, {name}",
-                    **row,
-                    "times_loop": yardstick / row["seconds"],
-                }
-        few = [side[:SAMPLE] for side in sides]
-        exact = soft_alignment(*(halved(side, torch.float64) for side in few), SCAN)
-        away = (soft_alignment(few[0], few[1], SCAN) - exact)[:, few[0].mask]
-        yield {"variant": f"{direction}, kernel", "from_float64": float(away.abs().max())}
-        batch = [side[: bench.arguments.batch] for side in sides]
+    some = captions[:: max(1, len(captions) // 64)]
+    few = images[:SAMPLE], captions[-SAMPLE:]
+    batch = images[: bench.arguments.batch], captions[: bench.arguments.batch]
+    for attend in ("words", "regions"):
+        yardstick = 0.0
         runs = {
-            "torch": partial(_in_torch, partial(_soft_step, *batch)),
-            "kernel": partial(_soft_step, *batch),
+            "published": torch.no_grad()(partial(published_soft, images, some, attend)),
+            "torch": torch.no_grad()(
+                partial(_in_torch, partial(soft_scores, images, captions, attend))
+            ),
+            "kernel": torch.no_grad()(partial(soft_scores, images, captions, attend)),
         }
-        for name, row in bench.variants(f"soft training, {direction}", runs):
-            yield {"variant": f"training step, {direction}, {name}", **row}
+        for name, row in bench.variants(f"soft, {attend} attend", runs):
+            if name == "published":
+                row["scaled_by"] = len(captions) / len(some)
+                row["seconds"] *= row["scaled_by"]
+                yardstick = row["seconds"]
+            row["times_published"] = yardstick / row["seconds"]
+            yield {"variant": f"{attend} attend, {name}", **row}
+        exact = soft_scores(*(halved(side, torch.float64) for side in few), attend)
+        away = (soft_scores(*few, attend) - exact).abs().max()
+        yield {"variant": f"{attend} attend, kernel", "from_float64": float(away)}
+        runs = {
+            "published": partial(_soft_step, published_soft, batch, attend),
+            "torch": partial(_in_torch, partial(_soft_step, soft_scores, batch, attend)),
+            "kernel": partial(_soft_step, soft_scores, batch, attend),
+        }
+        for name, row in bench.variants(f"soft training, {attend} attend", runs):
+            yardstick = row["seconds"] if name == "published" else yardstick
+            row["times_published"] = yardstick / row["seconds"]
+            yield {"variant": f"training step, {attend} attend, {name}", **row}
 
 
-def _soft_step(queries: Fragments, sources: Fragments) -> None:
-    leaves = [
-        Fragments(side.embeddings.clone().requires_grad_(), side.mask)
-        for side in (queries, sources)
-    ]
-    soft_alignment(*leaves, SCAN)[:, queries.mask].sum().backward()  # type: ignore[no-untyped-call]
+def _soft_step(
+    score: Callable[..., Tensor], batch: tuple[Fragments, Fragments], attend: str
+) -> None:
+    """Scores and the gradients of their sum."""
+    leaves = [Fragments(side.embeddings.clone().requires_grad_(), side.mask) for side in batch]
+    score(*leaves, attend).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _in_torch(run: Callable[[], Any]) -> Any:
