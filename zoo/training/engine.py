@@ -48,6 +48,10 @@ __all__ = [
 class ZooRunner(Runner):  # type: ignore[misc]
     """A Runner that starts through `restore` and writes nothing of its own."""
 
+    _train_loop: Any
+    optim_wrapper: Any
+    param_schedulers: Any
+
     def __init__(self, *, restore: Callable[[ZooRunner], None], **settings: Any) -> None:
         self.restore = restore
         super().__init__(**settings)

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..errors import DataError
 from ..files import write_atomically
 from .engine import Hook, ZooRunner
 from .gauges import Gauges
@@ -129,8 +130,14 @@ class JournalHook(Hook):  # type: ignore[misc]
         """A line of the log."""
         part = {"part": self.part} if self.part else {}
         line = json.dumps({**part, **values, "time": round(time.time(), 1)})
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.log} could not be written ({error.strerror}). Free some space and start "
+                "again with --resume; the checkpoints are whole."
+            ) from error
 
 
 def warn(console: Console, text: str) -> None:

@@ -135,7 +135,7 @@ class RunFolder:
         here = {"date": now(), "command": list(command), "versions": versions()}
         self._write(
             record
-            | meta
+            | dict(meta)
             | {
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),

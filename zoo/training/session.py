@@ -107,7 +107,7 @@ def train(
             parent=forebear,
         )
         begun = (*known, this_command(), str(where), processes.count)
-        facts = {"parent": forebear.identity.model_dump()} if forebear else {}
+        facts: dict[str, Any] = {"parent": forebear.identity.model_dump()} if forebear else {}
         for change in processes.once(lambda: folder.begin(*begun, **facts)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()

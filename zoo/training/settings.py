@@ -193,6 +193,13 @@ class Settings(_Keys):
     seed: int = 2022
     ablations: dict[str, dict[str, Any]] = {}
 
+    @field_validator("train_cfg")
+    @classmethod
+    def _by_epoch(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("by_epoch", True) is not True or "max_iters" in given:
+            raise _fault("counts iterations, and the zoo trains by epochs. Set max_epochs.")
+        return given
+
     @field_validator("nonfinite", mode="before")
     @classmethod
     def _short(cls, given: Any) -> Any:
