@@ -37,9 +37,9 @@ WAYS = ["hardest", "two", "all"]
 def step_here(name: str, way: str, batch: int, captions: Path | None) -> dict[str, Any]:
     """One step in this process."""
     import torch
-    from scoring import caption_lengths
 
     import zoo
+    from zoo.bench.collection import caption_lengths
     from zoo.interfaces import Pairs
     from zoo.losses import TripletLoss
     from zoo.two_pass_scoring import score_block, selection
@@ -51,7 +51,7 @@ def step_here(name: str, way: str, batch: int, captions: Path | None) -> dict[st
         if buffer_name.endswith(".fixed"):
             buffer.normal_()  # word vectors, which a recipe reads from a file
     vocabulary = list(json.loads(model.text_encoder.files()["vocab.json"])["word2idx"])[4:]
-    lengths = (caption_lengths(batch, captions) - 2).clamp(min=1).tolist()
+    lengths = (caption_lengths(batch, captions)[0] - 2).clamp(min=1).tolist()
     words = torch.randint(len(vocabulary), (sum(lengths),)).split(lengths)
     texts = [" ".join(vocabulary[word] for word in row.tolist()) for row in words]
     corners = 200 * torch.rand(batch, REGIONS, 2)

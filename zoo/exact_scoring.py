@@ -21,7 +21,7 @@ from .interfaces import Aligner, Scan
 
 Advance = Callable[[int], None]
 
-MOST_IN_DOUBT = 0.2
+MOST_IN_DOUBT = 0.5
 """If more of a block's pairs are in doubt, the whole block is sooner scored than they are."""
 
 

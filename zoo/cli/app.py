@@ -9,6 +9,7 @@ import typer
 from ..version import __version__
 from . import (
     ablating,
+    benching,
     catalogue,
     comparing,
     conversion,
@@ -22,6 +23,7 @@ from . import (
     measuring,
     naming,
     pairing,
+    plugin_kit,
     pulling,
     pushing,
     reporting,
@@ -67,6 +69,7 @@ app.command("register")(naming.register)
 app.command("unregister")(naming.unregister)
 app.command("join")(naming.join)
 app.command("plugins")(catalogue.plugins)
+app.add_typer(plugin_kit.plugin, name="plugin")
 app.command("pull")(pulling.pull)
 app.command("push")(pushing.push)
 app.add_typer(pulling.cache, name="cache")
@@ -85,3 +88,4 @@ app.command("ensemble")(ensembling.ensemble)
 app.command("extended")(extending.extended)
 app.command("report")(reporting.report)
 app.command("results")(comparing.results)
+app.command("bench")(benching.bench)
