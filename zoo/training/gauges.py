@@ -26,7 +26,11 @@ class Gauges(Hook):  # type: ignore[misc]
         self.pairs, self.seconds = 0, 0.0
         self.since = time.monotonic()
         self.values: defaultdict[str, list[Tensor]] = defaultdict(list)
-        for name, part in loss_parts(loss).items():
+
+    def before_train(self, runner: ZooRunner) -> None:
+        """Listen to what the parts of the loss return."""
+        del runner
+        for name, part in loss_parts(self.loss).items():
             part.register_forward_hook(self._keeper(name))
 
     def before_train_epoch(self, runner: ZooRunner) -> None:
