@@ -165,6 +165,26 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
         block by block and get the same numbers.
         """
 
+    def score_pairs(self, images: ImagesT, texts: TextsT, rows: Tensor) -> Similarity:
+        """As `forward`, of some pairs alone: scores and levels are (pairs,).
+
+        rows: (pairs, 2), the rows of an image and of a text; at least one pair
+        """
+        order = rows[:, 0].argsort(stable=True)
+        counts = rows[:, 0].bincount(minlength=len(images)).tolist()
+        asked = zip(images.split(1), texts[rows[order, 1]].split(counts), strict=True)
+        found = [self(image, some) for image, some in asked if len(some)]
+        back = order.argsort()
+        levels = {
+            name: torch.cat([one.levels[name][0] for one in found])[back]
+            for name in found[0].levels
+        }
+        return Similarity(torch.cat([one.scores[0] for one in found])[back], levels)
+
+    pairwise = False
+    """Whether a pair scores the same again and alone in training too, dropout and all. Then a block
+    can be scored without gradients, and again with gradients where the loss needs them."""
+
     @property
     def scans(self) -> bool:
         """Whether it has `rounded` and `scan`."""
@@ -193,14 +213,24 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
 class Loss(Component, ABC):
     """Turns the similarities of a block into one number. Its state is saved with the run.
 
-    epoch: of training, from 0; training sets it
+    epoch:   of training, from 0; training sets it
+    selects: whether it has `needed`
     """
 
     epoch = 0
+    selects = False
 
     @abstractmethod
     def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
         """The loss of the block: a scalar."""
+
+    def needed(self, scan: Scan, pairs: Pairs) -> Tensor:
+        """The pairs on whose scores value and gradient may depend: (images, texts), bool.
+
+        For a loss that takes few pairs of a block and reads no levels. `scan` bounds the scores.
+        The loss must come out the same wherever the other scores lie within their bounds.
+        """
+        raise NotImplementedError
 
     if TYPE_CHECKING:
         __call__ = forward

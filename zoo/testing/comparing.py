@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..batch import Batch
+from ..interfaces import Similarity
 from ..model import MatchingModel
 from .encoding import sides
 from .samples import CAPTIONS, cut, distance, sample_images, spoiled
@@ -18,6 +20,10 @@ PAIR = (
     "Let entry (i, t) depend on image i and text t alone: no statistic over the block, no item "
     "picked by its place, no softmax over images or texts, and padding left out by the masks."
 )
+
+
+LISTED = ((2, 4), (0, 1), (3, 0), (0, 4), (2, 4))
+"""Pairs of the sample in no order, one of them twice."""
 
 
 def encoded(model: MatchingModel, subject: Subject) -> tuple[Batch, Batch]:
@@ -70,6 +76,57 @@ def check_order(subject: Subject) -> None:
             f"{off:.2g} where 0 is wanted.",
             PAIR,
         )
+
+
+def check_listed(subject: Subject) -> None:
+    """Listed pairs score as in their block and have its gradients, in training if `pairwise`."""
+    model = built(subject)
+    aligner = model.aligner.train(model.aligner.pairwise)
+    with torch.no_grad():
+        both = encoded(model, subject)
+    rows = torch.tensor(LISTED)
+
+    def of_block(images: Batch, texts: Batch) -> Similarity:
+        block = aligner(images, texts)
+        levels = {name: level[*rows.T] for name, level in block.levels.items()}
+        return Similarity(block.scores[*rows.T], levels)
+
+    wanted = _with_gradients(of_block, *both)
+    listed = _with_gradients(lambda images, texts: aligner.score_pairs(images, texts, rows), *both)
+    # A gradient is a sum, much of which cancels: what is rounded away is a share of its largest
+    # number, ten times what is rounded away of a score.
+    sizes = {
+        name: 10 * values.abs().max().clamp(min=1) if name.startswith("gradients") else 1
+        for name, values in wanted.items()
+    }
+    what, off = distance(*({n: part[n] / sizes[n] for n in wanted} for part in (listed, wanted)))
+    if off:
+        raise Fault(
+            f"Of listed pairs, the {what} are off by up to {off:.2g} from those of their block.",
+            "Let score_pairs yield what forward yields for these pairs, or leave it out; set "
+            "pairwise to False where training scores a pair otherwise the second time.",
+        )
+
+
+def _with_gradients(
+    score: Callable[[Batch, Batch], Similarity], images: Batch, texts: Batch
+) -> dict[str, Tensor]:
+    """Scores and levels of the listed pairs, and the gradients of the encodings by their sum."""
+    leaves: dict[str, Tensor] = {}
+    for side, batch in (("images", images), ("texts", texts)):
+        for name, tensor in batch.tensors().items():
+            if tensor.is_floating_point():
+                leaves[f"gradients of {side}' {name}"] = tensor.requires_grad_()
+    similarity = score(images, texts)
+    values = {"scores": similarity.scores, **similarity.levels}
+    total = torch.stack([value @ torch.arange(1.0, len(value) + 1) for value in values.values()])
+    found = torch.autograd.grad(
+        total.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
+    )
+    return {
+        **{name: value.detach() for name, value in values.items()},
+        **dict(zip(leaves, found, strict=True)),
+    }
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ MODEL_CHECKS: dict[str, Callable[[Subject], None]] = {
     "inputs untouched": encoding.check_untouched,
     "a pair alone": comparing.check_alone,
     "order of a block": comparing.check_order,
+    "listed pairs": comparing.check_listed,
     "padding of encodings": comparing.check_padding,
     "shapes": comparing.check_shapes,
     "finite scores": comparing.check_finite,
