@@ -67,6 +67,16 @@ def test_rows_are_picked_by_number():
     assert_close(whole[torch.tensor([4, 0])].whole, whole.whole[[4, 0]])
 
 
+def test_pieces_may_have_sizes_of_their_own():
+    """None among them, too."""
+    whole = nested(6, 4)
+
+    pieces = whole.split([1, 0, 5])
+
+    assert [len(piece) for piece in pieces] == [1, 0, 5]
+    assert_close(pieces[2].regions.embeddings, whole.regions.embeddings[1:])
+
+
 @pytest.mark.parametrize(("device", "away"), [("cpu", False), ("meta", True)])
 def test_a_copy_to_the_cpu_is_waited_for(monkeypatch, device, away):
     """Read too early it would hold anything; a copy to an accelerator may go on beside."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from zoo.metrics import retrieval_ranks
 from zoo.ops import l2_normalize
 from zoo.protocols import Protocol, measure
 from zoo.scoring import score_all
+from zoo_chan.bounds import BOUNDS
 from zoo_chan.model import POOLINGS, HardAligner
 
 DIM = 64
@@ -54,6 +57,20 @@ def test_no_score_is_further_away_than_its_bound(coding, pooling, kind):
         assert ((scan.scores - aligner(*sides).scores).abs() <= scan.errors).all()
 
 
+@pytest.mark.parametrize("small", [2.0**-8, -(2.0**-9), 3 * 2.0**-8])
+def test_the_bound_holds_where_the_product_alone_is_rounded(small):
+    """Numbers that bfloat16 has, whose product lies half way between two that it has."""
+    vectors = torch.tensor([[[1.0, small, *[0.0] * 30]], [[1.0, 1.0, *[0.0] * 30]]])
+    sides = (Fragments(vector[None], torch.ones(1, 1, dtype=torch.bool)) for vector in vectors)
+    aligner = HardAligner("vha", "max")
+
+    scan = aligner.scan(*map(aligner.rounded, sides))
+
+    away = (scan.scores - (1 + small)).abs()
+    assert away >= 2.0**-9
+    assert 0.4 * scan.errors < away <= scan.errors
+
+
 def test_the_bound_holds_where_all_roundings_add_up():
     """Vectors whose every number is rounded up by nearly the most that there is."""
     worst = torch.full((1, 1, 4096), 1 + 2**-8 + 2**-20)
@@ -64,6 +81,37 @@ def test_the_bound_holds_where_all_roundings_add_up():
 
     away = (scan.scores.double() - (worst.double() ** 2).sum()).abs()
     assert 0.3 * scan.errors < away <= scan.errors
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_no_pooled_score_moves_further_than_its_bound_wherever_its_codes_move(pooling, temperature):
+    """All up, all down, each the way that moves the score most, and any way; bounds of any size."""
+    codes = torch.randn(40, 7, 5) * torch.tensor([0.01, 0.1, 0.3, 1.0]).repeat(10)[:, None, None]
+    errors = torch.rand(40, 7, 5) * 10 ** torch.empty(40, 7, 5).uniform_(-6, 0)
+    errors[::4] *= 0.003
+    pool, bound = POOLINGS[pooling], BOUNDS[pooling](codes, errors, temperature)
+    ways = [torch.ones(40, 7, 5), *(2 * torch.rand(10, 40, 7, 5) - 1).unbind()]
+    for step in range(40):  # on from each as it slopes where it has got to
+        moved = (codes.double() + ways[step] * errors).requires_grad_()
+        (slope,) = torch.autograd.grad(pool(moved, temperature).sum(), moved)
+        ways += [slope.sign(), -slope.sign()]
+
+    for way in ways:
+        moved = pool(codes.double() + way * errors, temperature)
+        assert ((moved - pool(codes, temperature)).abs() <= bound).all()
+
+
+@pytest.mark.parametrize("pooling", ["lse", "max"])
+def test_a_word_that_counts_for_little_widens_no_bound(pooling):
+    """Its code is far below the others', so what is not known of it changes nothing."""
+    codes = torch.tensor([[[0.9], [0.85], [-0.5]]])
+    errors = torch.tensor([[[0.001], [0.001], [0.04]]])
+    alike = torch.full_like(errors, 0.001)
+
+    narrow, wide = (BOUNDS[pooling](codes, moved, 0.1) for moved in (alike, errors))
+
+    assert wide < 2.5 * narrow
 
 
 def test_bounds_are_tight_enough_to_decide():
@@ -120,6 +168,30 @@ def test_every_rank_is_that_of_float32(coding, pooling, ties):
         assert (ours.texts == theirs.texts).all()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_every_rank_is_that_of_float32_on_fresh_data(monkeypatch, seed):
+    """Embeddings in half precision, many of them the same; captions of one word, captions that two
+    images share, images that occur twice; any pooling.
+    """
+    monkeypatch.setattr("zoo.exact_scoring.MOST_IN_DOUBT", 1.0)
+    torch.manual_seed(seed)
+    images, texts, pairs = collection(24, spread=float(torch.rand(())) + 0.3)
+    images.embeddings[5] = images.embeddings[4]
+    texts.embeddings[::11] = texts.embeddings[:1]
+    sides = [Fragments(side.embeddings.half(), side.mask) for side in (images, texts)]
+    shared = torch.cat([pairs, torch.tensor([[3, 17], [20, 17], [5, 20]])])
+    aligner = HardAligner("vha", list(POOLINGS)[seed % len(POOLINGS)], 0.05)
+    with torch.no_grad():
+        plain = score_all(aligner, [sides[0]], [sides[1]]).numpy()
+
+    for own in (pairs, shared):
+        scores = exactly(aligner, *sides, own)
+        ours, theirs = (retrieval_ranks(s, own.numpy(), "against") for s in (scores, plain))
+        assert (scores != plain).any()
+        assert (ours.images == theirs.images).all()
+        assert (ours.texts == theirs.texts).all()
+
+
 def test_a_shared_caption_ranks_as_float32_has_it_when_a_protocol_takes_it_for_another_image(
     monkeypatch,
 ):
@@ -169,12 +241,20 @@ def test_near_ties_of_one_float32_step_are_decided_as_float32_does():
 def test_a_pair_scores_the_same_to_the_last_bit_in_any_company():
     """Alone, with others, and in blocks of other sizes: only so are two roads to a rank one."""
     images, texts, _ = collection(12)
-    for pooling in POOLINGS:
-        aligner = HardAligner("vha", pooling)
+    every = torch.cartesian_prod(torch.arange(12), torch.arange(60))
+    for coding, pooling in itertools.product(["vha", "tha"], POOLINGS):
+        aligner = HardAligner(coding, pooling)
         with torch.no_grad():
             whole = score_all(aligner, [images], [texts])
             parts = score_all(aligner, images.split(1), texts.split(7))
+            alone = torch.cat(
+                [aligner.score_pairs(images, texts, one[None]).scores for one in every[::17]]
+            )
+            some = every[torch.rand(len(every)) < 0.3]
+            listed = aligner.score_pairs(images, texts, some).scores
         assert torch.equal(whole, parts)
+        assert torch.equal(whole.flatten()[::17], alone)
+        assert torch.equal(whole[*some.T], listed)
 
 
 def test_where_most_pairs_are_in_doubt_the_block_is_scored_in_float32():

@@ -135,7 +135,7 @@ def test_hard_gradients_reach_the_best_entry_alone():
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.15, 0.5, 1.0])
 def test_hard_gradients_are_those_of_autograd_however_many_codes_have_one(share):
-    """Of hardest negatives few have, of a sum over all pairs all: two ways to the same gradient."""
+    """Of hardest negatives few have, of a sum over all pairs all; of some losses none has."""
     queries, codebooks = ragged([1, 5, 3, 12], 12), ragged([4, 2, 7, 7, 1], 7)
     weights = torch.randn(5, 21) * (torch.rand(5, 21) < share)
     found = []

@@ -16,9 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.batch import Fragments
 from zoo.errors import InputError
+from zoo.kernels import products as multiplying
 from zoo.kernels import soft_alignment as kernel
 from zoo.kernels.attention import Attention, attended_cosine, attention_weights
 from zoo.kernels.soft_alignment import soft_alignment
+from zoo.kernels.soft_passes import SAFE
 
 DIM = 24
 SCAN = Attention(sharpness=9, leak=0.1, normalize=True)
@@ -203,15 +205,24 @@ def test_padding_may_hold_anything_finite(form):
 
 
 @pytest.mark.parametrize("form", [SCAN, FORMS[0]], ids=str)
-@pytest.mark.parametrize("cells", [1, 40, 200])
-def test_blocks_of_any_size_give_the_same(form, cells, monkeypatch):
-    """From one item at a time up: cosines and their order stay."""
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (4, 6, 40), (9, 5, 12), (20, 7, 100)], ids=str)
+@pytest.mark.parametrize("projected", [False, True], ids=["plain", "projected"])
+def test_blocks_of_any_size_give_the_same(form, sizes, projected, monkeypatch):
+    """From one item at a time up: cosines, their order and their gradients stay."""
     queries, sources = unit(random_mask(7, 6)), unit(random_mask(5, 4))
-    whole = soft_alignment(queries, sources, form)
+    logits = (unit(queries.mask, 9), unit(sources.mask, 9)) if projected else None
+    inputs = [side.embeddings for side in (queries, sources, *(logits or ()))]
+    weights = torch.randn(5, 7, 6, dtype=torch.float64)
 
-    monkeypatch.setattr(kernel, "CELLS", cells)
+    def aligned():
+        cosines = soft_alignment(queries, sources, form, logits=logits)
+        used = inputs if projected else inputs[:2]
+        return cosines, grad((cosines.masked_fill(~queries.mask, 0) * weights).sum(), used)
 
-    assert_close(soft_alignment(queries, sources, form), whole, rtol=0, atol=1e-12)
+    whole = aligned()
+    monkeypatch.setattr(kernel, "CPU", kernel.Sizes(*sizes))
+
+    assert_close(aligned(), whole, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -239,14 +250,14 @@ class Largest(TorchDispatchMode):
 
 
 def test_memory_is_bounded(monkeypatch):
-    """No step holds more than `CELLS` similarities, the embeddings or the result."""
-    monkeypatch.setattr(kernel, "CELLS", 2500)
-    queries, sources = unit(random_mask(40, 9)), unit(random_mask(30, 9))
+    """No step holds more similarities than a block, the embeddings or the result has."""
+    monkeypatch.setattr(kernel, "CPU", kernel.Sizes(30, 30, 200))
+    queries, sources = unit(random_mask(14, 9)), unit(random_mask(12, 9))
 
     with torch.no_grad(), Largest() as largest:
         result = soft_alignment(queries, sources, SCAN)
 
-    assert largest.numbers <= max(2500, queries.embeddings.numel(), result.numel())
+    assert largest.numbers <= max(30 * 30, queries.embeddings.numel(), result.numel())
 
 
 def test_zero_vectors_break_no_gradient():
@@ -300,6 +311,107 @@ def test_great_sharpness_attends_to_the_best_alone():
 
     best = torch.einsum("twd,ird->itwr", queries.embeddings, sources.embeddings).amax(dim=-1)
     assert_close(cosines, best)
+
+
+@pytest.mark.parametrize("sharpness", [SAFE - 0.1, SAFE + 0.1, 300])
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_exponents_may_be_large_and_all_negative(form, sharpness):
+    """Whether the largest is taken away first or not: in float32, as in float64."""
+    mask = torch.tensor([[True, False, False], [True, True, True]])
+    queries, sources = unit(mask), unit(torch.ones(2, 4).bool())
+    with torch.no_grad():
+        sources.embeddings.copy_(-sources.embeddings.abs())
+        queries.embeddings.copy_(queries.embeddings.abs())
+    single = [Fragments(side.embeddings.float(), side.mask) for side in (queries, sources)]
+    form = replace(form, sharpness=sharpness)
+
+    found, expected = soft_alignment(*single, form), soft_alignment(queries, sources, form)
+    real_ones = queries.mask.expand_as(found)
+
+    assert_close(expected[real_ones], literal(queries, sources, form))
+    assert_close(found[real_ones].double(), expected[real_ones], rtol=0, atol=1e-5 * sharpness)
+    both = [
+        grad(cosines[real_ones].sum(), sides)
+        for cosines, sides in (
+            (found, [side.embeddings for side in single]),
+            (expected, [queries.embeddings, sources.embeddings]),
+        )
+    ]
+    for one, other in zip(*both, strict=True):
+        assert_close(one.double(), other, rtol=0, atol=1e-4 * sharpness)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["words attend", "regions attend"])
+@pytest.mark.parametrize("form", [SCAN, FORMS[0]], ids=str)
+@pytest.mark.parametrize("by_one_dnn", [False, True])
+def test_at_real_sizes_either_library_is_within_1e_5_of_float64(
+    form, turned, by_one_dnn, monkeypatch
+):
+    """Cosines and gradients, where products are so large that it matters who multiplies them."""
+    if by_one_dnn and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(multiplying, "_one_dnn_is_faster", lambda: by_one_dnn)
+    texts, images = unit(random_mask(56, 14), 256), unit(torch.ones(16, 36).bool(), 256)
+    double = (images, texts) if turned else (texts, images)
+    single = [Fragments(side.embeddings.float(), side.mask) for side in double]
+
+    found, expected = soft_alignment(*single, form), soft_alignment(*double, form)
+    upstream = torch.randn_like(expected).masked_fill(~double[0].mask, 0)
+
+    assert_close(found.double(), expected, rtol=0, atol=1e-5)
+    for one, other in zip(
+        grad(found, [side.embeddings for side in single], upstream.float()),
+        grad(expected, [side.embeddings for side in double], upstream),
+        strict=True,
+    ):
+        assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
+
+
+def test_rounded_similarities_are_near_and_the_rest_is_not_rounded():
+    """In bfloat16 a cosine moves by hundredths at most; one with a single source, by nothing."""
+    queries = unit(random_mask(5, 6), dtype=torch.float32)
+    sources = unit(random_mask(4, 9), dtype=torch.float32)
+    full = soft_alignment(queries, sources, SCAN)
+
+    rounded = soft_alignment(queries, sources, SCAN, dtype=torch.bfloat16)
+    rounded.masked_fill(~queries.mask, 0).sum().backward()
+
+    assert rounded.dtype == torch.float32
+    assert not rounded.equal(full)
+    assert_close(rounded, full, rtol=0, atol=0.02)
+    assert queries.embeddings.grad.isfinite().all()
+    # The products are rounded: of one source, the cosine is its product.
+    alone = Fragments(sources.embeddings[:1, :1], torch.ones(1, 1).bool())
+    halves = (queries.embeddings.bfloat16() @ alone.embeddings[0, 0].bfloat16()).float()
+    one = soft_alignment(queries, alone, SCAN, dtype=torch.bfloat16)[0]
+    assert_close(one[queries.mask], halves[queries.mask], rtol=1e-6, atol=1e-6)
+
+
+def test_half_features_align_as_the_same_numbers_in_full():
+    """They are widened before anything is multiplied, and get gradients of their own type."""
+    halves = [unit(random_mask(3, 6), dtype=torch.float16) for _ in range(2)]
+
+    found = soft_alignment(*halves, SCAN)
+    found.masked_fill(~halves[0].mask, 0).sum().backward()
+
+    full = [Fragments(side.embeddings.detach().float(), side.mask) for side in halves]
+    assert found.equal(soft_alignment(*full, SCAN))
+    assert halves[1].embeddings.grad.dtype == torch.float16
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_the_gradient_is_that_of_differences(form):
+    """`gradcheck`, with padding and items of one fragment, logits of their own or not."""
+    masks = torch.tensor([[True, False], [True, True]]), torch.tensor([[False, True, True]])
+    sides = [unit(mask, 3).embeddings for mask in (*masks, *masks)]
+
+    def cosines(queries, sources, *keys):
+        logits = tuple(map(Fragments, keys, masks)) if keys else None
+        both = map(Fragments, (queries, sources), masks)
+        return soft_alignment(*both, form, logits=logits)[:, masks[0]]
+
+    assert torch.autograd.gradcheck(cosines, sides[:2], fast_mode=True)
+    assert torch.autograd.gradcheck(cosines, sides, fast_mode=True)
 
 
 def test_a_square_rounded_below_zero_has_a_gradient():

@@ -41,9 +41,18 @@ class Batch:
         """The same items in page-locked memory; a data loader calls this by its name."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def split(self, size: int) -> list[Self]:
-        """Consecutive batches of at most `size` items, as views."""
-        return [self[start : start + size] for start in range(0, len(self), size)]
+    def split(self, size: int | list[int]) -> list[Self]:
+        """Consecutive batches of at most `size` items, or of these sizes, as views.
+
+        By `torch.split`, whose gradient is one tensor; that of a slice has the size of the whole.
+        """
+        sizes = size if isinstance(size, list) else _sizes(len(self), size)
+        parts = {name: value.split(sizes) for name, value in self._fields()}
+        empty: dict[str, Any] = {field.name: None for field in fields(self)}
+        return [
+            type(self)(**empty | {name: blocks[number] for name, blocks in parts.items()})
+            for number in range(len(sizes))
+        ]
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
         """Some of the items: a slice (a view), or a tensor of row numbers."""
@@ -57,20 +66,6 @@ class Batch:
         for name, value in first._fields():
             column = [getattr(block, name) for block in blocks]
             values[name] = type(value).join(column) if isinstance(value, Batch) else _stack(column)
-        return cls(**values)
-
-    @classmethod
-    def pick(cls, blocks: Sequence[Self], rows: Sequence[Tensor]) -> Self:
-        """Some rows of each block as one batch: `join` of them, without a batch for each block."""
-        first = blocks[0]
-        values: dict[str, Any] = {field.name: None for field in fields(cls)}
-        for name, value in first._fields():
-            column = [getattr(block, name) for block in blocks]
-            if isinstance(value, Batch):
-                values[name] = type(value).pick(column, rows)
-            else:
-                chosen = zip(column, rows, strict=True)
-                values[name] = _stack([block[some] for block, some in chosen])
         return cls(**values)
 
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
@@ -92,6 +87,10 @@ class Batch:
         for name, value in self._fields():
             values[name] = value._map(change) if isinstance(value, Batch) else change(value)
         return type(self)(**values)
+
+
+def _sizes(count: int, most: int) -> list[int]:
+    return [min(most, count - start) for start in range(0, count, most)]
 
 
 def _stack(blocks: Sequence[Tensor]) -> Tensor:

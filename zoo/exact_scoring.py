@@ -10,6 +10,7 @@ measured of it later: the first caption of an image or the first five, one fold 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from .interfaces import Aligner, Scan
 
 Advance = Callable[[int], None]
 
-MOST_IN_DOUBT = 0.2
+MOST_IN_DOUBT = 0.5
 """If more of a block's pairs are in doubt, the whole block is sooner scored than they are."""
 
 
@@ -29,6 +30,8 @@ class ExactScorer:
 
     images: all of them, in blocks; rows are numbered through
     texts:  likewise; kept, and once more in bfloat16
+    starts: the row of each block's first image, where only some of the images are here
+    total:  then, the sum of a tensor over the processes that have the others
     pairs:  (pairs, 2), the rows of an image and of a text that belong together; those of an image
             in the order of its captions
     """
@@ -41,19 +44,22 @@ class ExactScorer:
         texts: Sequence[Batch],
         pairs: Tensor,
         device: torch.device | str = "cpu",
+        *,
+        starts: Sequence[int] | None = None,
+        total: Callable[[Tensor], Tensor] = lambda values: values,
     ) -> None:
         self.aligner, self.texts, self.device = aligner, texts, device
         self.starts = torch.tensor([0, *map(len, texts)]).cumsum(0)
         self.rounded = [aligner.rounded(block) for block in texts]
-        matches = torch.empty(len(pairs))
-        first = 0
-        for block in images:
+        matches, count = torch.zeros(len(pairs)), int(pairs[:, 0].max()) + 1
+        for first, block in zip(starts or _starts(images), images, strict=True):
             own = (pairs[:, 0] >= first) & (pairs[:, 0] < first + len(block))
-            matches[own] = self._score_pairs(block, pairs[own] - torch.tensor([first, 0]))
-            first += len(block)
+            matches[own] = self._score_matches(block, pairs[own] - torch.tensor([first, 0]))
+            count = max(count, first + len(block))
+        matches = total(matches)
         # What counts is the best of an image's first captions, however many; for a caption, any.
         # Where captions are shared, one of them may be taken as another image's: then any counts.
-        of_images = _by_row(pairs[:, 0], matches, first)
+        of_images = _by_row(pairs[:, 0], matches, count)
         shared = bool((pairs[:, 1].bincount() > 1).any())
         best = of_images.nan_to_num(-torch.inf).cummax(dim=1).values
         self.of_images = of_images if shared else best
@@ -70,7 +76,6 @@ class ExactScorer:
         rounded = self.aligner.rounded(on_device)
         of_images = self.of_images[first : first + len(images)].to(self.device)
         scores = torch.empty(len(images), int(self.starts[-1]))
-        doubts = torch.zeros(scores.shape, dtype=torch.bool)
         for start, block, rounded_block in zip(
             self.starts.tolist(), self.texts, self.rounded, strict=False
         ):
@@ -80,38 +85,36 @@ class ExactScorer:
             if doubt.float().mean() > MOST_IN_DOUBT:
                 scores[:, texts] = self.aligner(on_device, block.to(self.device)).scores
             else:
-                scores[:, texts], doubts[:, texts] = scan.scores, doubt
+                scores[:, texts] = self._settled(scan.scores, doubt, on_device, block)
             if advance is not None:
                 advance(doubt.numel())
-        scores[doubts] = self._score_pairs(images, doubts.nonzero())
         return scores
 
-    def _score_pairs(self, images: Batch, pairs: Tensor) -> Tensor:
-        """Scores of some pairs, an image's one after the other: (pairs,), on the CPU."""
-        scores = [torch.empty(0)]
-        rows, counts = torch.unique_consecutive(pairs[:, 0], return_counts=True)
-        for row, texts in zip(
-            rows.tolist(), torch.split(pairs[:, 1], counts.tolist()), strict=True
-        ):
-            ascending, order = texts.sort()
-            image = images[row : row + 1].to(self.device)
-            found = self.aligner(image, self._chosen(ascending)).scores[0].float().cpu()
-            scores.append(found[order.argsort()])
-        return torch.cat(scores)
+    def _settled(self, scores: Tensor, doubt: Tensor, images: Batch, texts: Batch) -> Tensor:
+        """The scores of a block, those in doubt in float32."""
+        rows = doubt.nonzero()
+        if len(rows):
+            found = self.aligner.score_pairs(images, texts.to(self.device), rows).scores
+            scores[doubt] = found.to(scores.dtype)
+        return scores
 
-    def _chosen(self, rows: Tensor) -> Batch:
-        """Some of the texts, ascending, as one batch."""
-        bounds = torch.searchsorted(rows, self.starts).tolist()
-        parts = [
-            (block, rows[begin:end] - start)
-            for block, start, begin, end in zip(
-                self.texts, self.starts.tolist(), bounds, bounds[1:], strict=False
-            )
-            if end > begin
-        ]
-        blocks, chosen = zip(*parts, strict=True)
-        picked: Batch = type(blocks[0]).pick(blocks, chosen)
-        return picked.to(self.device)
+    def _score_matches(self, images: Batch, pairs: Tensor) -> Tensor:
+        """Scores of pairs of one block of the images with any texts: (pairs,), on the CPU."""
+        scores = torch.empty(len(pairs))
+        images = images.to(self.device)
+        numbers = torch.bucketize(pairs[:, 1].contiguous(), self.starts, right=True) - 1
+        for number in sorted(set(numbers.tolist())):
+            own = numbers == number
+            rows = pairs[own] - torch.stack([torch.tensor(0), self.starts[number]])
+            texts = self.texts[number].to(self.device)
+            found = self.aligner.score_pairs(images, texts, rows.to(self.device)).scores
+            scores[own] = found.float().cpu()
+        return scores
+
+
+def _starts(blocks: Sequence[Batch]) -> list[int]:
+    """The number of each block's first item."""
+    return [0, *accumulate(map(len, blocks))][:-1]
 
 
 def _by_row(rows: Tensor, values: Tensor, count: int) -> Tensor:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -70,7 +70,13 @@ class Pairs:
 
 
 class Component(nn.Module, ABC):
-    """A part that a configuration can name: built from JSON values and from text files."""
+    """A part that a configuration can name: built from JSON values and from text files.
+
+    without_gradient: names of its parameters, patterns as in a shell, that no gradient reaches and
+                      that are meant so; `zoo plugin check` asks of all others that one does
+    """
+
+    without_gradient: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
@@ -95,7 +101,13 @@ class Component(nn.Module, ABC):
 
 
 class Encoder(Component, Generic[PreparedT, EncodedT], ABC):
-    """Reads items of one modality, each on its own."""
+    """Reads items of one modality, each on its own.
+
+    mixes_in_training: whether items of a batch meet in training, as in batch norm, which a paper
+                       may have; in evaluation they never do
+    """
+
+    mixes_in_training: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, items: Any, noise: Noise | None = None) -> PreparedT:
@@ -153,6 +165,26 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
         block by block and get the same numbers.
         """
 
+    def score_pairs(self, images: ImagesT, texts: TextsT, rows: Tensor) -> Similarity:
+        """As `forward`, of some pairs alone: scores and levels are (pairs,).
+
+        rows: (pairs, 2), the rows of an image and of a text; at least one pair
+        """
+        order = rows[:, 0].argsort(stable=True)
+        counts = rows[:, 0].bincount(minlength=len(images)).tolist()
+        asked = zip(images.split(1), texts[rows[order, 1]].split(counts), strict=True)
+        found = [self(image, some) for image, some in asked if len(some)]
+        back = order.argsort()
+        levels = {
+            name: torch.cat([one.levels[name][0] for one in found])[back]
+            for name in found[0].levels
+        }
+        return Similarity(torch.cat([one.scores[0] for one in found])[back], levels)
+
+    pairwise = False
+    """Whether a pair scores the same again and alone in training too, dropout and all. Then a block
+    can be scored without gradients, and again with gradients where the loss needs them."""
+
     @property
     def scans(self) -> bool:
         """Whether it has `rounded` and `scan`."""
@@ -181,14 +213,24 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
 class Loss(Component, ABC):
     """Turns the similarities of a block into one number. Its state is saved with the run.
 
-    epoch: of training, from 0; training sets it
+    epoch:   of training, from 0; training sets it
+    selects: whether it has `needed`
     """
 
     epoch = 0
+    selects = False
 
     @abstractmethod
     def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
         """The loss of the block: a scalar."""
+
+    def needed(self, scan: Scan, pairs: Pairs) -> Tensor:
+        """The pairs on whose scores value and gradient may depend: (images, texts), bool.
+
+        For a loss that takes few pairs of a block and reads no levels. `scan` bounds the scores.
+        The loss must come out the same wherever the other scores lie within their bounds.
+        """
+        raise NotImplementedError
 
     if TYPE_CHECKING:
         __call__ = forward

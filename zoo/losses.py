@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError
-from .interfaces import Loss, Pairs, Similarity
+from .interfaces import Loss, Pairs, Scan, Similarity
 from .options import check_choice, check_positive
 
 REDUCTIONS = ("sum", "mean")
@@ -45,6 +45,29 @@ def contests(scores: Tensor, matches: Tensor) -> tuple[Contest, Contest]:
     )
 
 
+def contenders(scan: Scan, matches: Tensor, margin: float | None = None) -> Tensor:
+    """The matches, and what may be the hardest negative of one: (images, texts), bool.
+
+    With a margin, of these negatives those that may score higher than a match less the margin.
+    """
+    # A hinge is rounded, so that scores as near as this may have the same hinge, or one above 0.
+    near = 2**-20 * (scan.scores.abs().amax() + (margin or 0))
+    low, high = scan.scores - scan.errors - near, scan.scores + scan.errors
+    of_images = _contending(low, high, matches, margin)
+    of_texts = _contending(low.T, high.T, matches.T, margin)
+    return matches | of_images | of_texts.T
+
+
+def _contending(low: Tensor, high: Tensor, matches: Tensor, margin: float | None) -> Tensor:
+    """The negatives of each row that may be its hardest, and within the margin of a match."""
+    surest = low.masked_fill(matches, -torch.inf).amax(dim=1, keepdim=True)
+    contending = ~matches & matches.any(dim=1, keepdim=True) & (high >= surest)
+    if margin is None:
+        return contending
+    least = low.masked_fill(~matches, torch.inf).amin(dim=1, keepdim=True)
+    return contending & (high >= least - margin)
+
+
 class TripletLoss(Loss):
     """Hinge between each match and its negatives in the block, both ways.
 
@@ -67,6 +90,15 @@ class TripletLoss(Loss):
         self.negatives = negatives
         """Set by the warm-up hook of training, so it is plain state and not an argument."""
         self.reduction = reduction
+
+    @property
+    def selects(self) -> bool:  # type: ignore[override]
+        """While it takes the hardest negatives alone."""
+        return self.negatives == "hardest"
+
+    def needed(self, scan: Scan, pairs: Pairs) -> Tensor:
+        """Matches, and hardest negatives within the margin."""
+        return contenders(scan, pairs.matches, self.margin)
 
     def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
         """The hinges of all matches: a scalar."""
@@ -146,6 +178,15 @@ class MixedLoss(Loss):
         for part in self._choosing():
             part.negatives = negatives
 
+    @property
+    def selects(self) -> bool:  # type: ignore[override]
+        """Where every part does."""
+        return all(part.selects for part in self._parts())
+
+    def needed(self, scan: Scan, pairs: Pairs) -> Tensor:
+        """What any part needs."""
+        return torch.stack([part.needed(scan, pairs) for part in self._parts()]).any(dim=0)
+
     def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
         """The weighted sum: a scalar."""
         parts = [
@@ -153,6 +194,9 @@ class MixedLoss(Loss):
             for weight, loss in zip(self.weights, self.losses, strict=True)
         ]
         return torch.stack(parts).sum()
+
+    def _parts(self) -> list[Loss]:
+        return [part for part in self.losses if isinstance(part, Loss)]
 
     def _choosing(self) -> list[TripletLoss]:
         return [part for part in self.losses if isinstance(part, TripletLoss)]

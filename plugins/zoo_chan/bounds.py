@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from zoo.kernels.packing import Codes
@@ -35,26 +36,44 @@ def _sum(codes: Tensor, errors: Tensor, temperature: float) -> Tensor:
     return codes.shape[1] * _mean(codes, errors, temperature)
 
 
-def _max(_codes: Tensor, errors: Tensor, _: float) -> Tensor:
-    """A maximum moves no further than what it is taken of."""
-    return errors.amax(dim=1)
+def _max(codes: Tensor, errors: Tensor, _: float) -> Tensor:
+    """How far it rises where every code rises by its bound: see `_log_sum_exp`."""
+    share, highest = _rounding(codes, errors)
+    return (codes + errors).amax(dim=1) - codes.amax(dim=1) + share * highest
 
 
 def _log_sum_exp(codes: Tensor, errors: Tensor, temperature: float) -> Tensor:
-    """None of its partial derivatives by codes / temperature is negative, and they sum to 1."""
+    """How far it rises where every code rises by its bound.
+
+    It increases in each code, so it is furthest away where all codes rise or where all fall by
+    their bounds; and it is convex, so that it rises no less than it falls. To first order this is
+    the mean of the codes' bounds, weighed as the softmax weighs the codes.
+    """
     share, highest = _rounding(codes, errors)
-    return errors.amax(dim=1) / temperature + share * (1 + highest / temperature)
+    raised = ((codes + errors) / temperature).logsumexp(dim=1)
+    rise = raised - (codes / temperature).logsumexp(dim=1)
+    return rise + 2 * share * (1 + highest / temperature)
 
 
 def _softmax_mean(codes: Tensor, errors: Tensor, temperature: float) -> Tensor:
-    """The derivative of sum_i p_i c_i by c_i is p_i (1 + (c_i - score) / temperature).
+    """The derivative of f = sum_i p_i c_i by c_i is p_i (1 + (c_i - f) / temperature).
 
-    No code is further from the score than the codes are from one another, wherever they move.
+    Wherever the codes move, none is further from f than the codes are from one another, and the p_i
+    sum to 1: the first bound. While they move by e, no p_i grows by more than a factor
+    exp(2 max e / temperature), and |c_i - f| by no more than e_i and the first bound: the second,
+    which weighs the codes' bounds as the softmax weighs the codes.
     """
     share, highest = _rounding(codes, errors)
     worst = errors.amax(dim=1)
     spread = codes.amax(dim=1) - codes.amin(dim=1) + 2 * worst
-    return worst * (1 + spread / temperature) + 4 * share * highest * (1 + highest / temperature)
+    first = worst * (1 + spread / temperature)
+    weights = (codes / temperature).softmax(dim=1)
+    away = (codes - (weights * codes).sum(dim=1, keepdim=True)).abs() + errors + first[:, None]
+    second = (weights * errors * (1 + away / temperature)).sum(dim=1)
+    growth = 2 * worst / temperature
+    second = second * growth.clamp(max=1).exp()  # where it grows by more, the first is the tighter
+    least = torch.where(growth < 1, torch.minimum(first, second), first)
+    return least + 4 * share * (highest + least) * (1 + highest / temperature)
 
 
 BOUNDS: dict[str, Bound] = {

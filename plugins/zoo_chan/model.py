@@ -19,7 +19,11 @@ from torch import Tensor, nn
 from zoo.batch import Fragments, Regions
 from zoo.encoders.regions import ReadsRegions, unit_fragments
 from zoo.interfaces import Aligner, Scan, Similarity
-from zoo.kernels.hard_alignment import hard_alignment, rounded_hard_alignment
+from zoo.kernels.hard_alignment import (
+    hard_alignment,
+    listed_hard_alignment,
+    rounded_hard_alignment,
+)
 from zoo.kernels.packing import Codes
 from zoo.kernels.rounding import Rounded
 from zoo.kernels.soft_alignment import Attention, soft_alignment
@@ -98,6 +102,8 @@ class HardAligner(Aligner[Fragments, Fragments]):
     have, and its softmax pooling is NaN where there is padding.
     """
 
+    pairwise = True
+
     def __init__(
         self,
         coding: str = "vha",
@@ -115,8 +121,14 @@ class HardAligner(Aligner[Fragments, Fragments]):
 
     def forward(self, images: Fragments, texts: Fragments) -> Similarity:
         codes = CODINGS[self.coding](images, texts, self.coding_temperature)
-        scores = codes.pool_in_double(lambda part: POOLINGS[self.pooling](part, self.temperature))
+        scores = codes.pool_in_double(self._pool)
         return Similarity(scores.T if self.coding in BY_TEXT else scores)
+
+    def score_pairs(self, images: Fragments, texts: Fragments, rows: Tensor) -> Similarity:
+        if self.coding == "vsa":
+            return super().score_pairs(images, texts, rows)
+        sides = (images, texts, rows) if self.coding == "tha" else (texts, images, rows.flip(1))
+        return Similarity(listed_hard_alignment(*sides).pool_in_double(self._pool)[0])
 
     @property
     def scans(self) -> bool:
@@ -128,12 +140,15 @@ class HardAligner(Aligner[Fragments, Fragments]):
     def scan(self, images: Rounded, texts: Rounded) -> Scan:
         sides = (images, texts) if self.coding == "tha" else (texts, images)
         codes, errors = rounded_hard_alignment(*sides)
-        scores = codes.pool(lambda part: POOLINGS[self.pooling](part, self.temperature))
+        scores = codes.pool(self._pool)
         bounds = pooled_errors(self.pooling, codes, errors, self.temperature)
         return Scan(scores.T, bounds.T) if self.coding == "tha" else Scan(scores, bounds)
 
     def word_regions(self, images: Fragments, texts: Fragments) -> Tensor:
         return dot_products(images, texts)
+
+    def _pool(self, codes: Tensor) -> Tensor:
+        return POOLINGS[self.pooling](codes, self.temperature)
 
 
 def visual_hard(images: Fragments, texts: Fragments, _: float) -> Codes:

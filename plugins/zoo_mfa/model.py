@@ -244,6 +244,8 @@ class MultiScaleAligner(Aligner[MultiScale, MultiScale]):
     leak:              slope of the leaky ReLU below 0
     """
 
+    pairwise = True
+
     def __init__(
         self,
         weights: Mapping[str, float] = MappingProxyType(dict.fromkeys(SCALES, 1.0)),

@@ -14,8 +14,8 @@ from torch import Tensor, distributed
 
 from zoo.batch import Batch
 from zoo.errors import InputError
-from zoo.interfaces import Loss, Pairs, Similarity
-from zoo.losses import REDUCTIONS, Contest, contests
+from zoo.interfaces import Loss, Pairs, Scan, Similarity
+from zoo.losses import REDUCTIONS, Contest, contenders, contests
 from zoo.options import check_choice, check_fraction
 
 NEGATIVES = ("hardest", "all", "mix")
@@ -108,6 +108,15 @@ class AdaptiveMarginLoss(Loss):
         self.frozen = False
         """Set by the warm-up hook of training, as `negatives` may be."""
         self.register_buffer("margins", torch.tensor([margin, margin]))
+
+    @property
+    def selects(self) -> bool:  # type: ignore[override]
+        """While it takes the hardest negatives alone."""
+        return self.negatives == "hardest"
+
+    def needed(self, scan: Scan, pairs: Pairs) -> Tensor:
+        """Matches and hardest negatives, which the gap is between, whatever the margins are."""
+        return contenders(scan, pairs.matches)
 
     def forward(self, similarity: Similarity, pairs: Pairs) -> Tensor:
         """The hinges of all matches: a scalar."""

@@ -182,6 +182,8 @@ class SymmetricAligner(Aligner[Item, Item]):
     region_share:    if not the preset's; 0 leaves out the regions' attention, 1 the words'
     """
 
+    pairwise = True
+
     def __init__(
         self,
         global_weight: float = 1.0,

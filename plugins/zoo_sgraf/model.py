@@ -113,6 +113,8 @@ class SimilarityAligner(Aligner[Item, Item]):
     for its gradient.
     """
 
+    pairwise = True
+
     def __init__(
         self, dim: int = 1024, similarity_dim: int = 256, head: str = "sgr", steps: int = 3
     ) -> None:

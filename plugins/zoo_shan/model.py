@@ -122,6 +122,8 @@ class StepwiseAligner(Aligner[Side, Side]):
     Captions of one length are scored at a time, so that no word is padding.
     """
 
+    pairwise = True
+
     def __init__(
         self,
         dim: int = 1024,

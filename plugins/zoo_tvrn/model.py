@@ -240,6 +240,11 @@ class RefinedAligner(Aligner[RefinedImage, RefinedText | HalfReadText]):
         )
         self.score = linear(similarity_dim, 1)
 
+    @property
+    def pairwise(self) -> bool:  # type: ignore[override]
+        """Unless texts are read for each pair, with dropout."""
+        return self.expanded is None
+
     def forward(self, images: RefinedImage, texts: RefinedText | HalfReadText) -> Similarity:
         expands = isinstance(texts, HalfReadText), images.context is not None
         check_parts(self.text_context, self.expanded is not None, expands)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
+from torch.nn.functional import embedding_bag, pad
 
 from ..batch import Fragments
 from ..ops import in_full
@@ -19,14 +19,8 @@ ROWS, COLUMNS = 64 * 36, 512
 """Fragments of either side multiplied at once: 4.5 MiB of similarities in float32, of all shapes
 tried the fastest on a CPU with 1 MiB of second-level cache a core (benchmarks/README.md)."""
 
-FEW = 0.2
-"""The share of codes with a gradient below which each is sooner followed than all multiplied."""
-
 NARROWEST = 16
 """With fewer rows or columns a CPU's library adds up in another order, to other last bits."""
-
-Gradients = tuple[Tensor, Tensor]
-"""Of the queries (queries, dim) and of the entries (items, fragments, dim)."""
 
 
 def hard_alignment(
@@ -48,8 +42,26 @@ def hard_alignment(
     with torch.autocast(codebooks.mask.device.type, enabled=False):
         packed = packing.pack(_in(dtype, queries.embeddings))
         entries = _in(dtype, codebooks.embeddings)
-        best: Tensor = _Best.apply(packed, entries, ~codebooks.mask)  # type: ignore[no-untyped-call]
+        asked = packed, entries, ~codebooks.mask, torch.is_grad_enabled()
+        best: Tensor = _Best.apply(*asked)  # type: ignore[no-untyped-call]
         return Codes(in_full(best), packing)
+
+
+def listed_hard_alignment(queries: Fragments, codebooks: Fragments, pairs: Tensor) -> Codes:
+    """As `hard_alignment`, to the last bit, of some pairs: (1, fragments), the items being pairs.
+
+    pairs: (pairs, 2), rows of a query item and of a codebook item
+    """
+    longest = queries.mask.shape[1]
+    packing = Packing.of(queries.mask[pairs[:, 0]])
+    pair, place = packing.rows // longest, packing.rows % longest
+    asking, items = pairs[pair, 0] * longest + place, pairs[pair, 1]
+    with torch.autocast(codebooks.mask.device.type, enabled=False):
+        vectors = in_full(queries.embeddings).flatten(0, 1)
+        entries = in_full(codebooks.embeddings)
+        asked = vectors, entries, ~codebooks.mask, asking, items, torch.is_grad_enabled()
+        best: Tensor = _BestListed.apply(*asked)  # type: ignore[no-untyped-call]
+        return Codes(best[None], packing)
 
 
 def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes, Codes]:
@@ -69,13 +81,16 @@ def _in(dtype: torch.dtype | None, embeddings: Tensor) -> Tensor:
 
 
 class _Best(torch.autograd.Function):
-    """(items, queries), remembering which entry was the best and no similarity."""
+    """(items, queries), remembering which entry was the best and no similarity.
+
+    `keep` is whether there may be a backward: `needs_input_grad` does not see `no_grad`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, keep: bool) -> Tensor:
         best = entries.new_empty(len(entries), len(queries))
         places = None
-        if any(ctx.needs_input_grad):
+        if keep and any(ctx.needs_input_grad):
             places = torch.empty(best.shape, dtype=torch.long, device=best.device)
             ctx.save_for_backward(queries, entries, places)
         _fill(best, places, queries, entries, padding)
@@ -83,33 +98,65 @@ class _Best(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Of a loss over hardest negatives few codes have a gradient, of others most have."""
-        few = gradients[0].count_nonzero() < FEW * gradients[0].numel()
-        return *(_few if few else _many)(gradients[0], *ctx.saved_tensors), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        queries, entries, places = ctx.saved_tensors
+        item, asking = gradients[0].nonzero(as_tuple=True)
+        best = item * entries.shape[1] + places[item, asking]
+        return *_follow(gradients[0][item, asking], asking, best, queries, entries), None, None
 
 
-def _few(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
-    """Item by item, of those codes alone that have a gradient."""
-    of_queries, of_entries = torch.zeros_like(queries), torch.zeros_like(entries)
-    for item, gradient in enumerate(gradients):
-        asked = gradient.nonzero()[:, 0]
-        best, weights = places[item, asked], gradient[asked, None]
-        of_queries.index_add_(0, asked, weights * entries[item, best])
-        of_entries[item].index_add_(0, best, weights * queries[asked])
-    return of_queries, of_entries
+class _BestListed(torch.autograd.Function):
+    """(codes,), of a query and an item each; otherwise as `_Best`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        entries: Tensor,
+        padding: Tensor,
+        asking: Tensor,
+        items: Tensor,
+        keep: bool,
+    ) -> Tensor:
+        best = entries.new_empty(len(asking))
+        places = None
+        if keep and any(ctx.needs_input_grad):
+            places = torch.empty_like(asking)
+            ctx.save_for_backward(queries, entries, asking, items, places)
+        _fill_listed(best, places, queries, entries, padding, asking, items)
+        return best
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        queries, entries, asking, items, places = ctx.saved_tensors
+        some = gradients[0].nonzero()[:, 0]
+        best = items[some] * entries.shape[1] + places[some]
+        found = _follow(gradients[0][some], asking[some], best, queries, entries)
+        return *found, None, None, None, None
 
 
-def _many(gradients: Tensor, queries: Tensor, entries: Tensor, places: Tensor) -> Gradients:
-    """Two products with a matrix that has the gradient at each query's best entry, and zeros."""
-    of_queries, of_entries = torch.zeros_like(queries), torch.empty_like(entries)
-    fragments = entries.shape[1]
-    for items in _slices(len(entries), max(1, ROWS // fragments)):
-        chosen = gradients.new_zeros(len(gradients[items]), fragments, len(queries))
-        rows = chosen.scatter_(1, places[items, None], gradients[items, None]).flatten(0, 1)
-        of_queries.addmm_(rows.T, entries[items].flatten(0, 1))
-        of_entries[items] = (rows @ queries).view_as(entries[items])
-    return of_queries, of_entries
+def _follow(
+    gradients: Tensor, asking: Tensor, best: Tensor, queries: Tensor, entries: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of queries and entries, from those of codes that have one.
+
+    asking, best: (codes,), the row of each code's query and of its entry among all entries
+    """
+    flat = entries.flatten(0, 1)
+    of_queries = _weighted_sums(flat, best, asking, gradients, len(queries))
+    of_entries = _weighted_sums(queries, asking, best, gradients, len(flat))
+    return of_queries, of_entries.view_as(entries)
+
+
+def _weighted_sums(
+    vectors: Tensor, rows: Tensor, places: Tensor, weights: Tensor, count: int
+) -> Tensor:
+    """(count, dim), at each place the sum of the rows that belong there, each times its weight."""
+    ascending, order = places.sort(stable=True)
+    starts = torch.searchsorted(ascending, torch.arange(count, device=places.device))
+    weights = weights[order].to(vectors.dtype)
+    return embedding_bag(rows[order], vectors, starts, mode="sum", per_sample_weights=weights)
 
 
 def _fill(
@@ -136,9 +183,40 @@ def _fill(
                 best[items, columns], places[items, columns] = similarity.max(dim=1)
 
 
+def _fill_listed(
+    best: Tensor,
+    places: Tensor | None,
+    queries: Tensor,
+    entries: Tensor,
+    padding: Tensor,
+    asking: Tensor,
+    items: Tensor,
+) -> None:
+    """As `_fill`, of those queries that ask an item, item after item."""
+    fragments = entries.shape[1]
+    padded = bool(padding.any())
+    buffer = queries.new_zeros(COLUMNS, queries.shape[1])
+    order = items.argsort(stable=True)
+    counts = items.bincount(minlength=len(entries)).tolist()
+    for item, asked in enumerate(torch.split(order, counts)):
+        rows = _widened(entries[item])
+        for some in torch.split(asked, COLUMNS):
+            held = buffer[: len(some)]
+            torch.index_select(queries, 0, asking[some], out=held)
+            block = buffer[: max(NARROWEST, len(some))]
+            similarity = torch.mm(rows, block.T)[:fragments, : len(some)]
+            if padded:
+                similarity.masked_fill_(padding[item, :, None], -torch.inf)
+            if places is None:
+                best[some] = similarity.amax(dim=0)
+            else:
+                best[some], places[some] = similarity.max(dim=0)
+
+
 def _widened(vectors: Tensor) -> Tensor:
     """With zero vectors behind them where they are too few."""
-    return pad(vectors, (0, 0, 0, max(0, NARROWEST - len(vectors))))
+    missing = NARROWEST - len(vectors)
+    return vectors if missing <= 0 else pad(vectors, (0, 0, 0, missing))
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:
