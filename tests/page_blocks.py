@@ -194,7 +194,7 @@ class Runner:
 def in_a_shell(command: str, environment: Mapping[str, str]) -> str:
     """What a command prints in a shell of its own. Raises `BlockError` where it fails."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
+        ["bash", "-euc", command],
         capture_output=True,
         text=True,
         check=False,

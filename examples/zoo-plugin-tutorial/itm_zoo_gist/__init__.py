@@ -10,9 +10,9 @@ ZOO_API_VERSION = (1, 0)
 @hookimpl
 def zoo_components(register: Register) -> None:
     """Each class under a kind and a name, as text."""
-    register("image_encoder", "gist_regions", "itm_zoo_gist.model:RegionGist")
-    register("text_encoder", "gist_words", "itm_zoo_gist.model:WordGist")
-    register("aligner", "gist", "itm_zoo_gist.model:GistAligner")
+    register("image_encoder", "gist_regions", "itm_zoo_gist.encoders:RegionGist")
+    register("text_encoder", "gist_words", "itm_zoo_gist.encoders:WordGist")
+    register("aligner", "gist", "itm_zoo_gist.aligner:GistAligner")
     register("loss", "soft_hinge", "itm_zoo_gist.losses:SoftHinge")
 
 

@@ -10,6 +10,7 @@ model = dict(
     aligner=dict(type="gist"),
     extractor=dict(type="grid", backbone="mobilenet_edgetpu_075"),
     features=dict(kind="grid", regions=36, dim=1280),
+    scoring=dict(image_block=128, text_block=512),
 )
 vocabulary = dict(minimum_count=1)
 initial_weights = dict(extractor="chan-f8k")

@@ -1,4 +1,4 @@
-"""Gist: an image and a text are one vector each, what they are about, and compared as such."""
+"""Gist: an image and a text are one vector each, what they are about."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from zoo.batch import Batch, Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
-from zoo.interfaces import Aligner, Similarity, TextEncoder
+from zoo.interfaces import TextEncoder
 from zoo.ops import l2_normalize, linear
 
 
@@ -60,11 +60,3 @@ class WordGist(ReadsWords[Tokens, Gist]):
         """(texts, dim)."""
         gist: Gist = self.summary(self.reader(batch))
         return gist
-
-
-class GistAligner(Aligner[Gist, Gist]):
-    """The cosine of both summaries."""
-
-    def forward(self, images: Gist, texts: Gist) -> Similarity:
-        """(images, texts)."""
-        return Similarity(images.vector @ texts.vector.T)
