@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
     from hub_server import HubServer
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if importlib.util.find_spec("triton") is not None:
+    import torch
+
+    if not torch.cuda.is_available():  # then kernels are interpreted; triton must know at import
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +88,10 @@ def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
     with HubServer() as server:
         monkeypatch.setenv("ZOO_HUB_ENDPOINT", server.url)
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of the pages' code blocks ran, where they were asked for."""
+    pages = sys.modules.get("test_pages")
+    if pages is not None:
+        terminalreporter.write_line(f"code blocks of pages: {pages.count()}")

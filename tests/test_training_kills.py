@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,3 +216,77 @@ def test_a_second_process_is_kept_out(trials):
     holder.kill()
     holder.communicate()
     assert trials.finish(work_dir)[0] == trials.reference
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a given size, where this user may make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def make(size):
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip("a disk that is full needs a tmpfs, which only root may mount")
+        return place
+
+    yield make
+    while subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0:
+        pass
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="there is no command mount")
+def test_a_full_disk_ends_a_run_that_goes_on_once_there_is_space(trials, small_disk):
+    """At any size: what is saved stays whole, and the error tells the bytes needed and free."""
+    work_dir = trials.folder / "reference"
+    needed = sum(one.stat().st_size for one in work_dir.rglob("*") if one.is_file())
+    drawn = random.Random(3)
+    fitted = 0
+    for turn in range(FULL_DISKS):
+        # A page is the least that a file takes.
+        size = drawn.randrange(needed // 8, needed) // 4096 * 4096
+        disk = small_disk(size)
+        run = disk / f"run-{turn}"
+        out = trials.folder / f"full-{turn}.out"
+        status, _ = trials.attempt(run, out=str(out))
+        fitted += status == 0
+        if status:
+            assert status == 1, out.read_text()
+            said = out.read_text()
+            assert "Free some space" in said
+            if "The checkpoint" in said:
+                assert re.search(r"about [\d,]+ bytes are needed, [\d,]+ are free", said)
+            assert not list((run / "checkpoints").glob("*.tmp-*"))
+            damaged: list[str] = []
+            newest = newest_checkpoint(run / "checkpoints", damaged.append)
+            assert damaged == []
+            assert (newest is None) == (not list_checkpoints(run / "checkpoints"))
+            larger = f"remount,size={4 * needed + (1 << 20)}"
+            subprocess.run(["mount", "-o", larger, str(disk)], check=True)
+        assert trials.finish(run)[0] == trials.reference
+        subprocess.run(["umount", str(disk)], check=True)
+    assert fitted < FULL_DISKS
+
+
+@pytest.mark.skipif(not SOAK, reason="ZOO_SOAK, in iterations, is not set; nightly.sh sets it")
+def test_a_long_run_takes_no_more_and_more(trials, tmp_path):
+    """Memory grows by at most 1 MB in 100 iterations, and no file stays open; with 20 measurements.
+
+    The first quarter is not counted: what is imported and cached late comes then.
+    """
+    epochs = SOAK // 5
+    work_dir = tmp_path / "soak"
+    longer = {"max_epochs": epochs, "val_interval": max(epochs // 20, 1)}
+    answer = trials.ask(work_dir, overrides=[f"train_cfg={longer}"], watch=True)
+    assert answer["status"] == 0, trials.said(work_dir)
+    text = (work_dir / "watch.jsonl").read_text()
+    seen = [json.loads(line) for line in text.splitlines()]
+    seen = seen[len(seen) // 4 :]
+    first, last = seen[0], seen[-1]
+    slope = (last["memory"] - first["memory"]) / (last["iteration"] - first["iteration"])
+    assert slope * 100 <= 1 << 20
+    assert last["files"] == first["files"]

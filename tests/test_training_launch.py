@@ -43,7 +43,7 @@ class Jobs:
     def start(self, name: str, *options: object) -> subprocess.Popen:
         """A job of two processes."""
         command = ["train", self.recipe, "--data", self.data, "--work-dir", self.folder / name]
-        command += ["--launcher", "pytorch", "--nproc", 2, "--timeout", 60]
+        command += ["--nproc", 2, "--timeout", 60]
         path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
         return subprocess.Popen(
             [sys.executable, "-m", "zoo.cli", *map(str, command), *map(str, options)],
@@ -147,8 +147,12 @@ def test_an_error_of_the_user_is_told_once_and_not_tried_again(jobs):
 
 
 def test_without_a_gpu_the_number_of_processes_is_asked_for(run, jobs, monkeypatch):
-    """Two is as good as any, and the user has to say it."""
+    """Two is as good as any, and the user has to say it; not to a job of SLURM, which has it."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    status, _, error = run("train", jobs.recipe, "--data", jobs.data, "--launcher", "pytorch")
+    command = ("train", jobs.recipe, "--data", jobs.data, "--launcher")
+    status, _, error = run(*command, "pytorch")
     assert status == 1
     assert "Give --nproc 2, say." in error
+    status, _, error = run(*command, "slurm", "--nproc", 2)
+    assert status == 1
+    assert "#SBATCH --ntasks=2" in error

@@ -88,11 +88,11 @@ class Trials:
         return self.end(name)
 
     def end(self, name: str) -> dict:
-        """Every tensor of the last checkpoint and of the model."""
+        """Every tensor of the last checkpoint, moments of the optimiser too, and of the model."""
         saved = read_checkpoint(list_checkpoints(self.folder / name / "checkpoints")[-1])
         state = saved.state["optimizer"]["state"]
         moments = {
-            f"{number}.{key}": value
+            f"moments.{number}.{key}": value
             for number, values in state.items()
             for key, value in values.items()
         }
@@ -116,17 +116,17 @@ def trials(tmp_path_factory):
 
 
 def furthest(ours: dict, theirs: dict) -> float:
-    """The largest difference of any two numbers, relative to those that are larger than 1.
+    """The largest difference of two weights or buffers, in the end or in their mean.
 
     What was exported is left out: which epoch was the best may hang on the last bit of a score.
     """
     assert ours.keys() == theirs.keys()
-    pairs = [
-        (ours[key].double(), theirs[key].double())
+    kinds = ("model.", "loss.", "average.")
+    return max(
+        (ours[key].double() - theirs[key].double()).abs().max().item()
         for key in ours
-        if not key.startswith("exported.")
-    ]
-    return max(((a - b).abs() / b.abs().clamp(min=1)).max().item() for a, b in pairs)
+        if key.startswith(kinds)
+    )
 
 
 def same(ours: dict, theirs: dict) -> bool:

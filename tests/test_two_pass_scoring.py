@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from test_contract import CAPTIONS, FEATURES, METHODS
+from test_contract import FEATURES, METHODS
 from zoo import two_pass_scoring
 from zoo.batch import Batch, Fragments, Regions
 from zoo.components import build
 from zoo.interfaces import Pairs, Scan, Similarity
 from zoo.losses import TripletLoss
 from zoo.ops import l2_normalize, pad
+from zoo.testing.samples import CAPTIONS
 from zoo.two_pass_scoring import score_block, selection
 from zoo_chan.model import HardAligner
 
@@ -57,7 +58,7 @@ def block(captions: int = 24) -> tuple[Regions, list[str], Pairs]:
 )
 def test_loss_and_gradients_are_those_of_all_pairs(method, loss):
     """Of every weight; the margins that the loss keeps move as they would."""
-    model, (regions, captions, pairs) = METHODS[method].model(), block()
+    model, (regions, captions, pairs) = METHODS[method].subject(method).model(), block()
     prepared = model.prepare_images(regions), model.text_encoder.prepare(captions)
     found = []
     for two in (True, False):

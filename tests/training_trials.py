@@ -3,7 +3,8 @@
 Each line is JSON: `work_dir`, `recipe`, `data`, `overrides`, and perhaps `seconds` (SIGKILL after
 so long), `operation` (SIGKILL at the n-th file operation on a checkpoint), `signal` and `after`
 (that signal after so many operations, to all processes of the run, its workers too), `options` of
-`train`, or `environment`. It answers with the exit status, the number of file operations, and how
+`train`, `environment`, `out` (where what is said goes), or `watch` (memory and
+open files, to watch.jsonl). It answers with the exit status, the number of file operations, and how
 many seconds the run still took after the signal.
 """
 
@@ -23,6 +24,7 @@ import torch
 from rich.console import Console
 
 import toy_matching as toy
+from zoo.training.hooks import SavingHook
 from zoo.training.session import train
 
 WATCHED = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
@@ -43,14 +45,35 @@ def die_at(operation: int | None, pipe: int) -> None:
     sys.addaudithook(audit)
 
 
+def watch(folder: Path) -> None:
+    """Note memory in use and open files after every hundredth iteration."""
+    after = SavingHook.after_train_iter
+
+    def watched(self, runner, *given, **named):
+        if runner.iter % 100 == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            line = {
+                "iteration": runner.iter,
+                "memory": pages * os.sysconf("SC_PAGESIZE"),
+                "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - names only
+            }
+            with (folder / "watch.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        after(self, runner, *given, **named)
+
+    SavingHook.after_train_iter = watched
+
+
 def run(job: dict, pipe: int) -> int:
     """The run itself, in a process of its own; its output goes to a file beside the run."""
-    with Path(f"{job['work_dir']}.out").open("a") as out:
+    with Path(job.get("out", f"{job['work_dir']}.out")).open("a") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
     os.setsid()
     os.environ.update(job.get("environment", {}))
     die_at(job.get("operation"), pipe)
+    if job.get("watch"):
+        watch(Path(job["work_dir"]))
     try:
         train(
             job["recipe"],

@@ -73,17 +73,25 @@ class Discovery:
     components: ComponentTable
     registry: Registry
 
+    def record(self, name: str) -> PluginRecord:
+        """What is known of the plugin of that name, loaded or not.
+
+        Raises `PluginError` when none is installed.
+        """
+        for record in self.records:
+            if record.name == name:
+                return record
+        raise PluginError(
+            f"The plugin {name!r} is not installed. Install the package that provides it; "
+            "`zoo plugins` shows what is there."
+        )
+
     def require(self, name: str) -> PluginRecord:
         """The loaded plugin of that name.
 
         Raises `PluginError` that says why there is none, and what to do.
         """
-        found = next((record for record in self.records if record.name == name), None)
-        if found is None:
-            raise PluginError(
-                f"The plugin {name!r} is not installed. Install the package that provides it; "
-                "`zoo plugins` shows what is there."
-            )
+        found = self.record(name)
         if found.status != "loaded":
             raise PluginError(f"{_account(found)}. {_remedy(found)}") from found.error
         return found

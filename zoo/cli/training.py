@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from .screen import show
+from ..errors import InputError
+from .screen import show, show_json
 
 
 class TrainCommand(TyperCommand):
@@ -76,6 +77,11 @@ def train(
             help="Where to compute: cpu, cuda, ...", show_default="cuda if there is one, else cpu"
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show model, memory, steps, rate and data; write nothing."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: as JSON.")] = False,
     launcher: Annotated[
         LauncherName,
         typer.Option(
@@ -84,9 +90,7 @@ def train(
     ] = LauncherName.none,
     nproc: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="With pytorch: how many processes.", show_default="one for each GPU"
-        ),
+        typer.Option(min=1, help="Start so many processes here.", show_default="one for each GPU"),
     ] = None,
     max_restarts: Annotated[
         int,
@@ -105,23 +109,37 @@ def train(
 
     Example: zoo train chan-f8k --data flickr8k --work-dir runs/f8k --set seed=1
 
-    Example: zoo train chan-coco --data coco --launcher pytorch --nproc 8
+    Example: zoo train chan-coco --data coco --nproc 8
     """
+    work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
+    if dry_run:
+        _plan(
+            recipe,
+            data,
+            work_dir,
+            as_json=as_json,
+            parent=parent,
+            overrides=settings or [],
+            features=features,
+            device=device,
+        )
+        return
     from ..training.launching import count_of, launch, launched, verdict_left
 
+    launcher = _launcher(launcher, nproc)
     if launcher is LauncherName.pytorch and not launched():
         raise typer.Exit(launch(context.obj.arguments, count_of(nproc), max_restarts, timeout))
     with verdict_left():
         from ..report.card import write_card
         from ..training import train as run
+        from ..training.continuing import resume_mode
         from ..training.launchers import named_processes
 
-        work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
         folder = run(
             recipe,
             data,
             work_dir,
-            resume=resume or False,
+            resume=resume_mode(resume) or False,
             requeue=requeue,
             parent=parent,
             overrides=settings or [],
@@ -133,3 +151,24 @@ def train(
         if named_processes(launcher.value).first:
             write_card(folder)
             show(str(folder))
+
+
+def _launcher(launcher: LauncherName, nproc: int | None) -> LauncherName:
+    """Who starts the processes: a number of them is enough to ask for torchrun."""
+    if nproc is not None and launcher is LauncherName.slurm:
+        raise InputError(
+            f"The launcher is slurm, which has started the processes, and --nproc is {nproc}. "
+            f"Leave it out, and set their number in the job: #SBATCH --ntasks={nproc}."
+        )
+    return launcher if nproc is None else LauncherName.pytorch
+
+
+def _plan(recipe: str, data: Path, work_dir: Path, *, as_json: bool, **options: Any) -> None:
+    from ..training import plan
+    from .planning import plan_tables
+
+    made = plan(recipe, data, work_dir, **options)
+    if as_json:
+        show_json(made.to_json())
+    else:
+        show(*plan_tables(made))

@@ -12,6 +12,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from ..batch import Fragments
 from ..ops import in_full
+from .choice import uses_triton
 from .packing import Codes, Packing
 from .rounding import HALF, Rounded, product_errors, sums_in_float32
 
@@ -30,8 +31,8 @@ def hard_alignment(
 
     c[item, q] = max_k <codebook[item, k], q>
 
-    dtype: that the dot products are computed in and rounded to; None: float32, or float64 where
-           the embeddings are, under autocast too
+    dtype: that the dot products are computed in and, but for those of kernels in Triton, rounded
+           to; None: float32, or float64 where the embeddings are, under autocast too
 
     Padding is never multiplied on the queries' side and left out of the maximum on the other.
     Gradients reach the best fragment alone, the first of equals. Memory is bounded by `ROWS` times
@@ -39,10 +40,14 @@ def hard_alignment(
     code for each codebook item and real query fragment, float32 at least.
     """
     packing = Packing.of(queries.mask)
-    with torch.autocast(codebooks.mask.device.type, enabled=False):
-        packed = packing.pack(_in(dtype, queries.embeddings))
-        entries = _in(dtype, codebooks.embeddings)
-        asked = packed, entries, ~codebooks.mask, torch.is_grad_enabled()
+    device = codebooks.mask.device
+    kind = dtype or torch.promote_types(queries.embeddings.dtype, codebooks.embeddings.dtype)
+    fused = kind != torch.float64 and uses_triton(device)
+    if dtype is None and not fused:  # products of two halves in Triton lose nothing
+        kind = torch.promote_types(kind, torch.float32)
+    with torch.autocast(device.type, enabled=False):
+        packed, entries = packing.pack(queries.embeddings.to(kind)), codebooks.embeddings.to(kind)
+        asked = packed, entries, ~codebooks.mask, fused, torch.is_grad_enabled()
         best: Tensor = _Best.apply(*asked)  # type: ignore[no-untyped-call]
         return Codes(in_full(best), packing)
 
@@ -76,33 +81,31 @@ def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes,
     return codes, Codes(product_errors(codes.values, sizes, codebooks), codes.packing)
 
 
-def _in(dtype: torch.dtype | None, embeddings: Tensor) -> Tensor:
-    return in_full(embeddings) if dtype is None else embeddings.to(dtype)
-
-
 class _Best(torch.autograd.Function):
     """(items, queries), remembering which entry was the best and no similarity.
 
-    `keep` is whether there may be a backward: `needs_input_grad` does not see `no_grad`.
+    `fused` is whether a kernel in Triton makes it, `keep` whether there may be a backward:
+    `needs_input_grad` does not see `no_grad`.
     """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, keep: bool) -> Tensor:
-        best = entries.new_empty(len(entries), len(queries))
-        places = None
-        if keep and any(ctx.needs_input_grad):
-            places = torch.empty(best.shape, dtype=torch.long, device=best.device)
+    def forward(
+        ctx: Any, queries: Tensor, entries: Tensor, padding: Tensor, fused: bool, keep: bool
+    ) -> Tensor:
+        remember = keep and any(ctx.needs_input_grad)
+        best, places = (_fused if fused else _filled)(queries, entries, padding, remember)
+        if places is not None:
             ctx.save_for_backward(queries, entries, places)
-        _fill(best, places, queries, entries, padding)
         return best
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         queries, entries, places = ctx.saved_tensors
         item, asking = gradients[0].nonzero(as_tuple=True)
         best = item * entries.shape[1] + places[item, asking]
-        return *_follow(gradients[0][item, asking], asking, best, queries, entries), None, None
+        found = _follow(gradients[0][item, asking], asking, best, queries, entries)
+        return *found, None, None, None
 
 
 class _BestListed(torch.autograd.Function):
@@ -143,7 +146,7 @@ def _follow(
 
     asking, best: (codes,), the row of each code's query and of its entry among all entries
     """
-    flat = entries.flatten(0, 1)
+    flat, queries = in_full(entries).flatten(0, 1), in_full(queries)
     of_queries = _weighted_sums(flat, best, asking, gradients, len(queries))
     of_entries = _weighted_sums(queries, asking, best, gradients, len(flat))
     return of_queries, of_entries.view_as(entries)
@@ -157,6 +160,24 @@ def _weighted_sums(
     starts = torch.searchsorted(ascending, torch.arange(count, device=places.device))
     weights = weights[order].to(vectors.dtype)
     return embedding_bag(rows[order], vectors, starts, mode="sum", per_sample_weights=weights)
+
+
+def _fused(
+    queries: Tensor, entries: Tensor, padding: Tensor, remember: bool
+) -> tuple[Tensor, Tensor | None]:
+    from .triton_hard import largest
+
+    return largest(queries, entries, padding, remember)
+
+
+def _filled(
+    queries: Tensor, entries: Tensor, padding: Tensor, remember: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The largest products and, to be remembered, the place of each: (items, queries) both."""
+    best = entries.new_empty(len(entries), len(queries))
+    places = torch.empty(best.shape, dtype=torch.long, device=best.device) if remember else None
+    _fill(best, places, queries, entries, padding)
+    return best, places
 
 
 def _fill(

@@ -124,16 +124,21 @@ class Comparison:
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
     """Within, batch norms leave their running statistics: a piece is gone through twice."""
-    norms = [
-        one for one in model.modules() if isinstance(one, _BatchNorm) and one.track_running_stats
-    ]
+    norms = [one for one in model.modules() if isinstance(one, _BatchNorm)]
+    before = [(norm.momentum, _count(norm)) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+def _count(norm: _BatchNorm) -> Tensor | None:
+    return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
 
 
 def _gathered(scan: Scan, counts: Sequence[int]) -> Scan:

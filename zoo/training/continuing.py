@@ -20,7 +20,7 @@ FREE = "model.scoring."
 SHOWN = 6
 
 
-def resume_mode(asked: bool | str) -> Resume | None:
+def resume_mode(asked: bool | str | None) -> Resume | None:
     """How a run is to go on, None for a new run. Raises `InputError` for an unknown way."""
     if asked in (False, None):
         return None

@@ -124,7 +124,7 @@ class _Gathered(torch.autograd.Function):
         del ctx
         number = distributed.get_rank()
         with talking():
-            if distributed.get_backend() == "nccl":
+            if gradient.is_cuda:  # gloo has no such sum
                 own = torch.empty_like(gradient[number])
                 distributed.reduce_scatter_tensor(own, gradient.contiguous())
                 return own

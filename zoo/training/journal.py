@@ -18,10 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..errors import DataError
 from ..files import write_atomically
 from .engine import Hook, ZooRunner
+from .gauges import Gauges
 from .hooks import Findings
 from .schedules import rate
+from .visualizers import Visualizers
 
 
 class JournalHook(Hook):  # type: ignore[misc]
@@ -30,10 +33,18 @@ class JournalHook(Hook):  # type: ignore[misc]
     priority = "BELOW_NORMAL"
 
     def __init__(
-        self, log: Path, findings: Findings, every: int, console: Console, part: int = 0
+        self,
+        log: Path,
+        findings: Findings,
+        every: int,
+        console: Console,
+        gauges: Gauges,
+        visualizers: Visualizers,
+        part: int = 0,
     ) -> None:
         self.log, self.findings, self.every, self.console = log, findings, every, console
-        self.part = part
+        self.gauges, self.visualizers, self.part = gauges, visualizers, part
+        self.speed = ""
         self.losses: list[float] = []
         self.bar: Progress | None = None
         self.task: Any = None
@@ -62,15 +73,16 @@ class JournalHook(Hook):  # type: ignore[misc]
             self.bar.update(self.task, completed=done, description=self._text(runner, mean))
         if done % self.every == 0 or done == runner.max_iters:
             wait = runner.train_dataloader.wait_share()
-            self.write(
-                kind="train",
-                epoch=runner.epoch + 1,
-                iteration=done,
-                loss=mean,
-                lr=rate(runner),
-                data_wait=round(wait, 3),
+            told = {
+                "loss": mean,
+                "lr": rate(runner),
+                **self.gauges.read(),
+                "data_wait": round(wait, 3),
                 **({"overflows": outputs["overflows"]} if outputs.get("overflows") else {}),
-            )
+            }
+            self.speed = f" {told['pairs_per_second']:,.0f} pairs/s"
+            self.write(kind="train", epoch=runner.epoch + 1, iteration=done, **told)
+            self.visualizers.add({"train": told}, done)
             if self.bar is None:
                 left = self._seconds_left(runner, done)
                 text = f"{self._text(runner, mean)} {done}/{runner.max_iters} left {left}"
@@ -81,7 +93,9 @@ class JournalHook(Hook):  # type: ignore[misc]
         """Tell the dev figures of an epoch."""
         del runner
         last, best = self.findings.last, self.findings.best
-        self.write(kind="dev", **{key: last[key] for key in ("epoch", "step", "rsum", *FIGURES)})
+        told = {key: last[key] for key in ("rsum", *FIGURES)}
+        self.write(kind="dev", epoch=last["epoch"], step=last["step"], **told)
+        self.visualizers.add({"dev": told, "epoch": last["epoch"]}, last["step"])
         mark = " (best so far)" if best == last else f" (best {best['rsum']:.1f})"
         figures = " ".join(f"{key} {last[key]:.1f}" for key in FIGURES)
         self._say(f"epoch {last['epoch']:.0f} dev {figures} rsum {last['rsum']:.1f}{mark}")
@@ -92,13 +106,15 @@ class JournalHook(Hook):  # type: ignore[misc]
         self.close()
 
     def close(self) -> None:
-        """Close the bar, if one is open."""
+        """Close the bar, if one is open, and what else is shown to."""
+        self.visualizers.close()
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
     def _text(self, runner: ZooRunner, loss: float) -> str:
         text = f"epoch {runner.epoch + 1}/{runner.max_epochs} loss {loss:.4g} lr {rate(runner):.2e}"
+        text += self.speed
         best = self.findings.best.get("rsum")
         return text if best is None else f"{text} dev rsum {best:.1f}"
 
@@ -114,8 +130,14 @@ class JournalHook(Hook):  # type: ignore[misc]
         """A line of the log."""
         part = {"part": self.part} if self.part else {}
         line = json.dumps({**part, **values, "time": round(time.time(), 1)})
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.log} could not be written ({error.strerror}). Free some space and start "
+                "again with --resume; the checkpoints are whole."
+            ) from error
 
 
 def warn(console: Console, text: str) -> None:

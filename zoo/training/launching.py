@@ -14,11 +14,14 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, ZooError
 from ..files import write_atomically
 from ..processes import LostError
+from .data import processors
 
 VERDICT = "ZOO_VERDICT"
 """In the environment of the processes: the file for what ends the whole job."""
@@ -54,6 +57,7 @@ def launch(arguments: Sequence[str], processes: int, restarts: int, seconds: flo
         rdzv_configs={"timeout": max(round(seconds), 1)},
         max_restarts=restarts,
         local_addr="localhost",
+        **_signals(LaunchConfig),
     )
     with (
         tempfile.TemporaryDirectory(prefix="zoo-job-") as folder,
@@ -62,7 +66,8 @@ def launch(arguments: Sequence[str], processes: int, restarts: int, seconds: flo
         try:
             elastic_launch(config, sys.executable)("-m", "zoo.cli", *arguments)
         except ChildFailedError as error:
-            _judge(verdict)
+            if verdict.exists():
+                return _judge(verdict)
             raise JobError(_spent(error, restarts)) from error
         except SignalException as signal:
             return 128 + int(signal.sigval)
@@ -112,7 +117,7 @@ def _judge(file: Path) -> int:
 def _told(folder: str, processes: int) -> Iterator[Path]:
     """The environment of the processes, while they run; they share the processors evenly."""
     file = Path(folder) / "verdict.json"
-    threads = str(max(len(os.sched_getaffinity(0)) // processes, 1))
+    threads = str(max(processors() // processes, 1))
     told = {VERDICT: str(file), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
@@ -124,6 +129,12 @@ def _told(folder: str, processes: int) -> Iterator[Path]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _signals(config: type) -> dict[str, Any]:
+    """Which signals go on to the processes: also SIGUSR1, where this torch can be told so."""
+    known = "signals_to_handle" in {field.name for field in fields(config)}
+    return {"signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"} if known else {}
 
 
 def _spent(error: Exception, restarts: int) -> str:

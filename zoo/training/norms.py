@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..ops import in_full
 from .gathering import summed
 
 
@@ -20,18 +21,18 @@ class SharedBatchNorm(nn.BatchNorm1d):
         """The items with mean 0 and variance 1 in each channel, scaled and moved as learned."""
         if not self.training:
             return super().forward(input)
-        axes = [0, *range(2, input.ndim)]
-        own = input.new_tensor([input.numel() / input.shape[1]])
-        total = summed(torch.cat([input.sum(axes), own]))
+        full, axes = in_full(input), [0, *range(2, input.ndim)]
+        own = full.new_tensor([full.numel() / full.shape[1]])
+        total = summed(torch.cat([full.sum(axes), own]))
         count = total[-1].detach()
-        mean = _by_channel(total[:-1] / count, input)
-        variance = summed((input - mean).square().sum(axes)) / count
+        mean = _by_channel(total[:-1] / count, full)
+        variance = summed((full - mean).square().sum(axes)) / count
         if self.track_running_stats:
             self._follow(mean.flatten(), variance * count / (count - 1).clamp(min=1))
-        output = (input - mean) * _by_channel((variance + self.eps).rsqrt(), input)
+        output = (full - mean) * _by_channel((variance + self.eps).rsqrt(), full)
         if self.affine:
-            output = output * _by_channel(self.weight, input) + _by_channel(self.bias, input)
-        return output
+            output = output * _by_channel(self.weight, full) + _by_channel(self.bias, full)
+        return output.to(input.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -89,7 +89,9 @@ class TrainedPair(nn.Module):
         return summed(value.detach()).item()
 
     def _precision(self) -> AbstractContextManager[None]:
-        return autocast(self.low_precision, self.model.device.type, self.dtype)
+        # What a first pass through a piece has cast, a second one would not cast again.
+        once = self.compare.pieces == 1
+        return autocast(self.low_precision, self.model.device.type, self.dtype, remember=once)
 
 
 def _raise(fault: NotFiniteError) -> None:
@@ -98,18 +100,22 @@ def _raise(fault: NotFiniteError) -> None:
 
 @contextmanager
 def autocast(
-    modules: Sequence[nn.Module], device: str, dtype: torch.dtype = torch.bfloat16
+    modules: Sequence[nn.Module],
+    device: str,
+    dtype: torch.dtype = torch.bfloat16,
+    *,
+    remember: bool = True,
 ) -> Iterator[None]:
     """Run these modules in low precision where it is safe, and return float32 from each.
 
-    `device` is the type of device that they are on.
+    `device` is the type of device that they are on; `remember` keeps weights that were cast.
     """
     handles: list[Any] = []
     contexts: list[Any] = []
 
     def enter(module: nn.Module, *_: Any) -> None:
         del module
-        contexts.append(torch.autocast(device, dtype))
+        contexts.append(torch.autocast(device, dtype, cache_enabled=remember))
         contexts[-1].__enter__()
 
     def leave(module: nn.Module, inputs: Any, output: Any) -> Any:

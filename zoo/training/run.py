@@ -47,6 +47,7 @@ from .engine import Hook, ZooRunner
 from .feeding import Feed
 from .freezing import FreezeHook, freeze
 from .gathering import ALONE, share_tensors
+from .gauges import Gauges
 from .hooks import (
     AverageHook,
     BeforeMeasuringHook,
@@ -67,6 +68,7 @@ from .run_folder import RunFolder, run_meta, this_command
 from .schedules import advance
 from .slurm import WHEN, requeue
 from .stopping import AskedToStopError
+from .visualizers import Visualizers
 
 HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
 
@@ -128,8 +130,17 @@ class Run:
         self.average = _average(self.model, recipe)
         self.findings, self.clock = Findings(), Clock()
         self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
+        self.gauges = Gauges(self.loss, device)
+        shown = recipe["visualizers"] if processes.first else []
+        self.visualizers = Visualizers(shown, folder.path / "visualizers", self._warn)
         self.journal = JournalHook(
-            folder.log, self.findings, recipe["log_every"], console, self.part
+            folder.log,
+            self.findings,
+            recipe["log_every"],
+            console,
+            self.gauges,
+            self.visualizers,
+            self.part,
         )
         self.nonfinite = NonFiniteHook(
             **recipe["nonfinite"],
@@ -157,6 +168,8 @@ class Run:
             self.saving.restore_signals()
 
     def _train(self) -> None:
+        name = f"{self.recipe['name']}-{(self.folder.record() or {}).get('id', 'run')}"
+        self.visualizers.begin(self.recipe.settings, name)
         try:
             self.runner.train()
         except AskedToStopError:
@@ -374,7 +387,7 @@ class Run:
     def _hooks(self, every: int) -> list[Hook]:
         hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.nonfinite, self.saving]
         if self.processes.first:
-            hooks.append(self.journal)
+            hooks += [self.journal, self.gauges]
         if self.recipe["freeze"]:
             hooks.append(FreezeHook(self.pair, self.recipe["freeze"]))
         if self.recipe["warm_up"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -103,6 +104,7 @@ class RunFolder:
         began = self.record()
         if began is None:
             record = run_meta(recipe, data, processes) | {
+                "id": uuid.uuid4().hex[:8],
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
@@ -133,7 +135,7 @@ class RunFolder:
         here = {"date": now(), "command": list(command), "versions": versions()}
         self._write(
             record
-            | meta
+            | dict(meta)
             | {
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +21,7 @@ from .continuing import Resume, resume_mode
 from .journal import warn
 from .launchers import Launcher, joined, named_processes, restarted
 from .parent import open_parent, with_parent
+from .planning import Plan, plan_of
 from .recipe import Recipe, read_recipe
 from .run import Run
 from .run_folder import RunFolder, file_prints, fingerprints, this_command
@@ -105,11 +107,42 @@ def train(
             parent=forebear,
         )
         begun = (*known, this_command(), str(where), processes.count)
-        facts = {"parent": forebear.identity.model_dump()} if forebear else {}
+        facts: dict[str, Any] = {"parent": forebear.identity.model_dump()} if forebear else {}
         for change in processes.once(lambda: folder.begin(*begun, **facts)):
             warn(console, f"{change}; the weights may differ in their last bits from then on")
         run.train()
         return run.finish()
+
+
+def plan(
+    recipe: Path | str,
+    data: Path | str,
+    work_dir: Path | str,
+    *,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    features: Path | str | None = None,
+    device: str | None = None,
+    parent: Path | str | None = None,
+) -> Plan:
+    """What `train` would do in one process with these arguments; nothing is written.
+
+    The model is built, and steps are made with some items of the data to see what memory they
+    take. Raises what `train` raises before it begins.
+
+    >>> plan("chan-f8k", "data/flickr8k", "runs/f8k").steps                     # doctest: +SKIP
+    1104
+    """
+    settings = read_recipe(recipe, overrides)
+    forebear = None if parent is None else open_parent(parent)
+    if forebear is not None:
+        settings = with_parent(settings)
+    where = usable_device(device or default_device())
+    store = None if features is None else Path(features)
+    training, dev = open_data(settings, Path(data), store)
+    with tempfile.TemporaryDirectory() as place:
+        folder, console = RunFolder(Path(place)), Console(stderr=True)
+        run = Run(settings, folder, training, dev, Path(data), {}, where, console, parent=forebear)
+        return plan_of(run, str(where), RunFolder(Path(work_dir)))
 
 
 def open_data(recipe: Recipe, data: Path, features: Path | None) -> tuple[Dataset, Dataset | None]:

@@ -31,6 +31,15 @@ FULL = "full"
 ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]*")
 
 
+WRAPPERS = ("strategy", "model_wrapper_cfg", "runner_type", "env_cfg")
+WRAPPED = (
+    "sets {key!r}, and the zoo trains without MMEngine's strategies and wrappers (DDP, FSDP, "
+    "DeepSpeed), which would divide the negatives of a batch; docs/decisions/0017 has the reasons. "
+    "Leave it out: `zoo train --launcher pytorch --nproc N` shares a batch among processes, and "
+    "accumulate and autocast save memory."
+)
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -41,7 +50,7 @@ class _Keys(BaseModel):
             for key in given:
                 if key not in cls.model_fields:
                     said = f"has no key {key!r}. {nearest(key, cls.model_fields)}"
-                    raise _fault(said)
+                    raise _fault(WRAPPED.format(key=key) if key in WRAPPERS else said)
         return given
 
 
@@ -180,8 +189,16 @@ class Settings(_Keys):
     export: Export = Export()
     nonfinite: NonFinite = NonFinite()
     log_every: PositiveInt = 20
+    visualizers: list[str | dict[str, Any]] = []
     seed: int = 2022
     ablations: dict[str, dict[str, Any]] = {}
+
+    @field_validator("train_cfg")
+    @classmethod
+    def _by_epoch(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("by_epoch", True) is not True or "max_iters" in given:
+            raise _fault("counts iterations, and the zoo trains by epochs. Set max_epochs.")
+        return given
 
     @field_validator("nonfinite", mode="before")
     @classmethod
