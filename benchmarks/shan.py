@@ -26,16 +26,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scoring import collection
-from soft_alignment import Row, table, timed
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from zoo.batch import Batch, Fragments
+from zoo.bench.collection import collection
+from zoo.bench.rounds import Took, rows, timed
+from zoo.bench.setting import Setting
 from zoo.interfaces import Pairs, Similarity
 from zoo.losses import TripletLoss
 from zoo_shan.model import StepwiseAligner
 from zoo_shan.side import Side, SideProjections
+
+Row = dict[str, Any]
 
 
 class Model:
@@ -128,12 +131,12 @@ def training(
     model: Model, sides: tuple[Fragments, Fragments], rounds: int, **more: Any
 ) -> list[Row]:
     """A step by each."""
-    rows = torch.arange(min(map(len, sides)))
-    pairs = Pairs(rows, rows, torch.eye(len(rows), dtype=torch.bool))
+    numbers = torch.arange(min(map(len, sides)))
+    pairs = Pairs(numbers, numbers, torch.eye(len(numbers), dtype=torch.bool))
     loss = TripletLoss(margin=0.2, negatives="all")
 
     def step(score: Callable[[Side, Side], Tensor]) -> None:
-        some: tuple[Batch, Batch] = encoded(model, *(side[: len(rows)] for side in sides))
+        some: tuple[Batch, Batch] = encoded(model, *(side[: len(numbers)] for side in sides))
         loss(Similarity(score(*some)), pairs).backward()  # type: ignore[arg-type]
 
     taken = [
@@ -144,6 +147,20 @@ def training(
         for _ in range(rounds)
     ]
     return table(taken, use="step", **more)
+
+
+def table(rounds: list[dict[str, Took]], **more: Any) -> list[Row]:
+    """A row for each variant, with what is the same in all of them."""
+    return [
+        more
+        | {
+            "variant": row.variant,
+            "seconds": round(row.seconds, 3),
+            "times_published": round(row.ratio or 0, 1),
+            "range": [round(row.low or 0, 1), round(row.high or 0, 1)],
+        }
+        for row in rows(rounds, "published")
+    ]
 
 
 def main() -> None:
@@ -160,13 +177,10 @@ def main() -> None:
     torch.manual_seed(0)
     report = []
     for dim in arguments.dims:
-        images, texts, _ = collection(
-            max(arguments.images, arguments.texts // 5 + 1), dim, arguments.captions
-        )
-        images, texts = (
-            images[: arguments.images],
-            texts[torch.randperm(len(texts))[: arguments.texts]],
-        )
+        count = max(arguments.images, arguments.texts // 5 + 1)
+        made = collection(Setting(images=count, dim=dim, lengths=arguments.captions))
+        images = made.images[: arguments.images]
+        texts = made.texts[torch.randperm(len(made.texts))[: arguments.texts]]
         model = Model(dim)
         sides = encoded(model, images, texts)
         report += scoring(model, sides, arguments.rounds, dim=dim)

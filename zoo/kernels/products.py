@@ -1,7 +1,7 @@
 """Products of matrices by the faster of the two libraries that torch has on a CPU.
 
 For float32 torch takes MKL, which leaves AVX-512 alone on processors that are not Intel's. There
-oneDNN, which torch takes for bfloat16, is more than twice as fast (benchmarks/README.md).
+oneDNN, which torch takes for bfloat16, is more than twice as fast (docs/benchmarks.md).
 """
 
 from __future__ import annotations
