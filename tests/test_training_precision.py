@@ -42,6 +42,7 @@ def test_the_whole_model_computes_in_low_precision(run, dtype):
     low = TrainedPair(model, loss, "all", dtype=dtype)(batch)
     full = TrainedPair(model, loss)(batch)
     assert seen == [dtype, torch.float32]
+    assert not torch.is_autocast_enabled("cpu")
     assert low.dtype == torch.float32
     assert low != full
     assert low.item() == pytest.approx(full.item(), rel=0.02)

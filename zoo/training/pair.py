@@ -125,7 +125,8 @@ def autocast(
 
     for module in modules:
         handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(leave, always_call=True))
+        # Where one of these is within another, what was entered last is left first.
+        handles.append(module.register_forward_hook(leave, always_call=True, prepend=True))
     try:
         yield
     finally:
