@@ -133,8 +133,9 @@ def encode_image_blocks(
         report(start)
     if dataset.features is not None:
         check_extractor(model, dataset.features)
-    for first in range(start, len(dataset.image_ids), model.image_block):
-        rows = slice(first, min(first + model.image_block, len(dataset.image_ids)))
+    size = model.images_at_once
+    for first in range(start, len(dataset.image_ids), size):
+        rows = slice(first, min(first + size, len(dataset.image_ids)))
         if dataset.features is None:
             images: Any = list((dataset.image_paths or ())[rows])
         else:

@@ -20,6 +20,9 @@ ROWS, COLUMNS = 64 * 36, 512
 """Fragments of either side multiplied at once: 4.5 MiB of similarities in float32, of all shapes
 tried the fastest on a CPU with 1 MiB of second-level cache a core (benchmarks/README.md)."""
 
+LARGER = 8
+"""Times as many of either on other devices, where each block costs launches. Not yet measured."""
+
 NARROWEST = 16
 """With fewer rows or columns a CPU's library adds up in another order, to other last bits."""
 
@@ -192,12 +195,13 @@ def _fill(
     """The largest product of each item with each query, and where it is, block after block."""
     count, fragments, _ = entries.shape
     padded = bool(padding.any())
-    together = max(1, ROWS // fragments)
+    larger = 1 if entries.is_cpu else LARGER
+    together, most = max(1, larger * ROWS // fragments), larger * COLUMNS
     rows_held = max(NARROWEST, min(count, together) * fragments)
-    buffer = entries.new_empty(rows_held * max(NARROWEST, min(len(queries), COLUMNS)))
+    buffer = entries.new_empty(rows_held * max(NARROWEST, min(len(queries), most)))
     for items in _slices(count, together):
         rows = _widened(entries[items].flatten(0, 1))
-        for columns in _slices(len(queries), COLUMNS):
+        for columns in _slices(len(queries), most):
             block = _widened(queries[columns])
             held = buffer[: len(rows) * len(block)].view(len(rows), len(block))
             products = torch.mm(rows, block.T, out=held)[: padding[items].numel()]
