@@ -28,6 +28,8 @@ def _room(name: str) -> str:
     """A module or, for a package, each of its modules."""
     module = importlib.import_module(name)
     inside = [one.name for one in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+    # Behind the kernels that are called, and not to be imported without Triton.
+    inside = [one for one in inside if not one.startswith("triton_")]
     modules = [f"{name}.{one}" for one in inside] or [name]
     about = _first(module)
     parts = [f"# {name}", about] if inside else [f"# {name}"]
