@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class TrainedPair(nn.Module):
         among = processes if gather else ALONE
         self.compare = Comparison(model, accumulate, among, self._precision)
         self.answer: Callable[[NotFiniteError], None] = _raise
+        self.lowered = False
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch: a scalar."""
@@ -88,10 +89,20 @@ class TrainedPair(nn.Module):
             return value.item() * self.processes.count
         return summed(value.detach()).item()
 
-    def _precision(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Low precision, entered once: a comparison asks for it, and each piece within it."""
+        if self.lowered:
+            yield
+            return
         # What a first pass through a piece has cast, a second one would not cast again.
-        once = self.compare.pieces == 1
-        return autocast(self.low_precision, self.model.device.type, self.dtype, remember=once)
+        once, kind = self.compare.pieces == 1, self.model.device.type
+        self.lowered = True
+        try:
+            with autocast(self.low_precision, kind, self.dtype, remember=once):
+                yield
+        finally:
+            self.lowered = False
 
 
 def _raise(fault: NotFiniteError) -> None:
@@ -125,8 +136,7 @@ def autocast(
 
     for module in modules:
         handles.append(module.register_forward_pre_hook(enter))
-        # Where one of these is within another, what was entered last is left first.
-        handles.append(module.register_forward_hook(leave, always_call=True, prepend=True))
+        handles.append(module.register_forward_hook(leave, always_call=True))
     try:
         yield
     finally:
