@@ -96,7 +96,8 @@ class _SoftAlignment(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor | None, ...]:
-        embeddings, kept = ctx.saved_tensors[: ctx.sides], ctx.saved_tensors[ctx.sides :]
+        saved = ctx.saved_tensors  # asked for once: a checkpoint gives them once
+        embeddings, kept = saved[: ctx.sides], saved[ctx.sides :]
         with torch.autocast(gradient[0].device.type, enabled=False):
             both = queries, sources = _sides(ctx.masks, embeddings)
             packed = gradient[0].flatten(1)[sources.items[:, None], queries.order]
