@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from hub_server import HubServer
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if importlib.util.find_spec("triton") is not None:
+    import torch
+
+    if not torch.cuda.is_available():  # then kernels are interpreted; triton must know at import
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

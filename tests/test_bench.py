@@ -116,10 +116,11 @@ def test_a_training_step_has_the_gradients_of_the_published_one(run, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text())
     assert [row["variant"] for row in found["rows"]] == [
         "published, hardest negatives",
-        "zoo, hardest negatives",
-        "zoo in two passes, hardest negatives",
+        "all at once, hardest negatives",
+        "two passes, hardest negatives",
+        "two passes, float32, hardest negatives",
         "published, all negatives",
-        "zoo, all negatives",
+        "all at once, all negatives",
     ]
     assert all(float(row["told"]["gradients' error"]) < 1e-5 for row in found["rows"])
 

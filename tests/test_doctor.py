@@ -519,6 +519,7 @@ def test_the_machine_is_told(run):
     assert status == 0
     exact = report["bfloat16 instructions"] != "none" and report["oneDNN"] == "in use"
     assert report["scoring on cpu"].startswith("exact" if exact else "float32")
+    assert report["kernels on cpu"] == "torch (no CUDA device)"
     assert "bfloat16 instructions" in run("doctor", "--machine")[1]
     for words in (["doctor"], ["doctor", "data", "--machine"]):
         status, _, error = run(*words)

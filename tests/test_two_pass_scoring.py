@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -80,6 +81,34 @@ def test_loss_and_gradients_are_those_of_all_pairs(method, loss):
         if gradient is not None:
             scale = 1e-5 * gradient.abs().max().clamp(min=1e-2)
             assert_close(by_ours[name], gradient, rtol=1e-5, atol=float(scale))
+
+
+@pytest.mark.parametrize("method", ["chan-vha-lse", "sgraf-sgr"])
+def test_training_scores_in_two_passes_in_low_precision_too(monkeypatch, method):
+    """The aligner under autocast: weights that were cast without gradients are not used again."""
+    pytest.importorskip("mmengine", reason="training needs the extra 'train'")
+    from zoo.training.pair import TrainedPair
+
+    model, (regions, texts, pairs) = METHODS[method].subject(method).model(), block()
+    prepared = model.prepare_images(regions), model.text_encoder.prepare(texts)
+    batch, listed = SimpleNamespace(images=prepared[0], texts=prepared[1], pairs=pairs), []
+    score_pairs = type(model.aligner).score_pairs
+
+    def noted(self, images, texts, rows):
+        listed.append(rows)
+        return score_pairs(self, images, texts, rows)
+
+    monkeypatch.setattr(type(model.aligner), "score_pairs", noted)
+    found = []
+    for loss in (TripletLoss(0.1), TripletLoss(0.1)):
+        monkeypatch.setattr(type(model.aligner), "pairwise", not found)
+        model.zero_grad()
+        TrainedPair(model, loss, ["aligner"])(batch).backward()
+        found.append([weight.grad.clone() for weight in model.parameters()])
+
+    assert len(listed) == 1
+    for ours, all_pairs in zip(*found, strict=True):
+        assert_close(ours, all_pairs, rtol=0.05, atol=0.02 * float(all_pairs.abs().max()) + 1e-4)
 
 
 def sides(count: int = 32, dim: int = 48) -> tuple[Fragments, Fragments, Pairs]:

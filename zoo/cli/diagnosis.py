@@ -56,9 +56,10 @@ def doctor(
 
 def _show_machine(as_json: bool) -> None:
     from ..device import machine
+    from ..kernels.choice import report as kernels
     from ..report.tables import Table
 
-    report = machine()
+    report = machine() | kernels()
     if as_json:
         show_json(report)
     else:

@@ -22,7 +22,7 @@ class Packing:
     times faster than sums along the last axis.
 
     rows:   (fragments,), of the flattened (items, longest)
-    groups: the length of each group and its items, by ascending length
+    groups: the length of each group and its items, by ascending length; on the CPU
     order:  (items,), where among the items of all groups each item is
     shape:  (items, longest)
     """
@@ -35,14 +35,17 @@ class Packing:
     @classmethod
     def of(cls, mask: Tensor) -> Self:
         """The packing of items with that mask (items, longest), True where a fragment is real."""
+        # A GPU would be waited for at each length; all of it is small.
+        device, mask = mask.device, mask.cpu()
         items, longest = mask.shape
         lengths = mask.sum(dim=1)
         places = (~mask).to(torch.uint8).argsort(dim=1, stable=True)  # real ones first
-        first = torch.arange(items, device=mask.device)[:, None] * longest + places
+        first = torch.arange(items)[:, None] * longest + places
         groups = [(n, (lengths == n).nonzero()[:, 0]) for n in sorted(set(lengths.tolist()))]
         rows = [first[chosen, :n].T.flatten() for n, chosen in groups]
         order = torch.cat([chosen for _, chosen in groups]).argsort()
-        return cls(torch.cat(rows), tuple(groups), order, (items, longest))
+        packed = torch.cat(rows).to(device), tuple(groups), order.to(device)
+        return cls(*packed, (items, longest))
 
     def pack(self, embeddings: Tensor) -> Tensor:
         """(items, longest, dim) as (fragments, dim)."""

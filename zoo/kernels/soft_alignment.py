@@ -13,10 +13,12 @@ from torch.autograd.function import once_differentiable
 
 from ..batch import Fragments
 from ..ops import in_full
+from . import soft_passes
 from .attention import Attention, attended_cosine, attention_weights
+from .choice import uses_triton
 from .products import Rows, products
 from .runs import Block, blocks
-from .soft_passes import cosines, gradients, gram_matrices
+from .soft_passes import gram_matrices
 
 __all__ = ["Attention", "attended_cosine", "attention_weights", "soft_alignment"]
 
@@ -35,7 +37,7 @@ class Sizes(NamedTuple):
 
 CPU = Sizes(64 * 36, 1024, 2**18)
 """9 MiB and 1 MiB of similarities in float32; of the shapes tried no other was faster on a CPU with
-1 MiB of second-level cache a core (benchmarks/README.md)."""
+1 MiB of second-level cache a core (docs/benchmarks.md)."""
 
 ACCELERATOR = Sizes(2**13, 2**12, 2**25)
 """On other devices, where each step costs a launch; 128 MiB in float32. Not yet measured."""
@@ -209,7 +211,8 @@ def _align(
                 kept += dots
             for piece in pieces:
                 similarity, logits = in_full(piece.of(dots[0])), in_full(piece.of(dots[-1]))
-                made = cosines(similarity, logits, piece.gram, block.runs, attention)
+                passes = _passes(similarity)
+                made = passes.cosines(similarity, logits, piece.gram, block.runs, attention)
                 found[piece.items, place] = made
     return found
 
@@ -231,7 +234,7 @@ def _carry_back(
             dots, kept = kept[: len(parts)], kept[len(parts) :]
             for piece, of_gram in zip(pieces, of_grams, strict=True):
                 similarity, logits = in_full(piece.of(dots[0])), in_full(piece.of(dots[-1]))
-                made = gradients(
+                made = _passes(similarity).gradients(
                     gradient[piece.items, place],
                     similarity,
                     logits,
@@ -252,6 +255,16 @@ def _carry_back(
     of_sources = [torch.cat(rows) for rows in zip(*of_rows, strict=True)]
     turns = zip((column.T for column in of_columns), of_sources, strict=True)
     return [one for pair in turns for one in pair]
+
+
+def _passes(similarity: Tensor) -> Any:
+    """What makes cosines of similarities there: `triton_soft`, or torch in `soft_passes`."""
+    if similarity.dtype == torch.float32 and uses_triton(similarity.device):
+        from . import triton_soft
+
+        if triton_soft.fits(similarity.shape[1], similarity.device):
+            return triton_soft
+    return soft_passes
 
 
 def _in(dtype: torch.dtype | None, values: Tensor) -> Tensor:
