@@ -10,6 +10,8 @@ import zoo
 
 ROOMS = ("interfaces", "batch", "ops", "encoders", "kernels", "losses", "heads", "hooks", "errors")
 
+DEVICE = "triton_"
+"""Modules that the others choose by the device; without a GPU they cannot even be imported."""
 ABOUT = (
     "`zoo` is what a user calls. The rooms below it are those that a plugin may import; "
     "everything else in the package is its own business, and may change in any version."
@@ -28,7 +30,7 @@ def _room(name: str) -> str:
     """A module or, for a package, each of its modules."""
     module = importlib.import_module(name)
     inside = [one.name for one in pkgutil.iter_modules(getattr(module, "__path__", ()))]
-    modules = [f"{name}.{one}" for one in inside] or [name]
+    modules = [f"{name}.{one}" for one in inside if not one.startswith(DEVICE)] or [name]
     about = _first(module)
     parts = [f"# {name}", about] if inside else [f"# {name}"]
     for one in modules:
