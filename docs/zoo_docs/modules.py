@@ -10,8 +10,6 @@ import zoo
 
 ROOMS = ("interfaces", "batch", "ops", "encoders", "kernels", "losses", "heads", "hooks", "errors")
 
-DEVICE = "triton_"
-"""Modules that the others choose by the device; without a GPU they cannot even be imported."""
 ABOUT = (
     "`zoo` is what a user calls. The rooms below it are those that a plugin may import; "
     "everything else in the package is its own business, and may change in any version."
@@ -30,7 +28,9 @@ def _room(name: str) -> str:
     """A module or, for a package, each of its modules."""
     module = importlib.import_module(name)
     inside = [one.name for one in pkgutil.iter_modules(getattr(module, "__path__", ()))]
-    modules = [f"{name}.{one}" for one in inside if not one.startswith(DEVICE)] or [name]
+    # Behind the kernels that are called, and not to be imported without Triton.
+    inside = [one for one in inside if not one.startswith("triton_")]
+    modules = [f"{name}.{one}" for one in inside] or [name]
     about = _first(module)
     parts = [f"# {name}", about] if inside else [f"# {name}"]
     for one in modules:
