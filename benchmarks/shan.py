@@ -184,7 +184,7 @@ def main() -> None:
     torch.manual_seed(0)
     report = []
     for dim in arguments.dims:
-        count = max(arguments.images, arguments.texts // 5 + 1)
+        count = max(arguments.images, arguments.texts)
         made = collection(Setting(images=count, dim=dim, lengths=arguments.captions))
         images, middle = made.images[: arguments.images], len(made.texts) // 2
         alike = widths(made.texts[middle : middle + arguments.texts])

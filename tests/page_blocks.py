@@ -235,7 +235,7 @@ def parse_shell(code: str) -> str:
         if words[0] != "zoo":
             raise BlockError(f"{words[0]!r} is no command of the zoo; mark the block as shown")
         one, rest = get_command(app), words[1:]
-        while hasattr(one, "commands"):
+        while hasattr(one, "commands") and not rest[0].startswith("-"):
             if rest[0] not in one.commands:
                 raise BlockError(f"zoo has no command {rest[0]!r}")
             one, rest = one.commands[rest[0]], rest[1:]

@@ -41,6 +41,7 @@ WORDS = {
     "cuda": "cpu",
     "coco-1k": "auto",  # those of COCO need as many images as COCO has
     "coco-5k": "auto",
+    "train_cfg.max_epochs=30": "train_cfg.max_epochs=2",
     "2022,2023,2024": "2022",  # each seed is the same work
 }
 """Words of the pages that stand for something, and what for here."""
@@ -155,6 +156,7 @@ def scores(folder: Path) -> None:
     for path in (folder / "DATA").glob("test_*"):
         shutil.copy(path, path.with_name(path.name.replace("test_", f"{WHOLE}_")))
     runner.command("zoo train shan-f8k --data DATA --features FEATURES --work-dir RUN")
+    shutil.copytree("RUN", "RUNS/first")
     for model, names in (
         ("chan-f8k", ("A", "../SCORES_A")),
         ("mssan-f8k", ("B", "../SCORES_B", "mssan-f8k", "chan-f8k.frozen")),
