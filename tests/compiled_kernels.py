@@ -52,6 +52,20 @@ def hard(capability: int, dtype: torch.dtype, remember: bool) -> dict[str, Any]:
     return built(triton_hard._largest, capability, types | {"places": "*i32"}, settings, options)
 
 
+def listed(capability: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Of pairs, with their places."""
+    types = dict.fromkeys(("entries", "queries"), KINDS[dtype])
+    types |= dict.fromkeys(("asking", "order", "item_of", "starts", "stops"), "*i64")
+    types |= {"padding": "*u8", "best": "*fp32", "places": "*i32"}
+    settings = {
+        "remember": True,
+        "precision": "tf32x3",
+        "query_tile": triton_hard.LISTED,
+        "step": 32 if dtype == torch.float32 else 64,
+    }
+    return built(triton_hard._listed, capability, types, settings, {"num_warps": 4})
+
+
 def soft(capability: int, sources: int, gradients: bool) -> dict[str, Any]:
     """In SCAN's form."""
     kernel = triton_soft._gradients if gradients else triton_soft._cosines
@@ -116,6 +130,8 @@ def everything() -> Iterator[dict[str, Any]]:
     yield hard(90, torch.float32, remember=True)
     yield hard(80, torch.float32, remember=True)
     yield hard(89, torch.bfloat16, remember=True)
+    yield listed(90, torch.float32)
+    yield listed(89, torch.bfloat16)
     yield soft(90, 36, gradients=False)
     yield soft(90, 36, gradients=True)
     yield soft(80, 100, gradients=False)

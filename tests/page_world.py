@@ -10,7 +10,9 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -42,6 +44,8 @@ WORDS = {
     "2022,2023,2024": "2022",  # each seed is the same work
 }
 """Words of the pages that stand for something, and what for here."""
+TUTORIAL = "tutorial.md"
+TUTORIAL_PLUGIN = "examples/zoo-plugin-tutorial"
 PUBLISHED = "ORG/REPO"
 PAGE_WORDS = {"weights.md": {"chan-coco": f"hf-hub:{PUBLISHED}@COMMIT"}}
 """The same for one page: no model is published yet, so one on the made Hub stands in."""
@@ -55,7 +59,10 @@ def in_a_world(page: str = "") -> Iterator[Runner]:
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as place, HubServer(token="hf_pages") as hub:
         folder = Path(place) / "world"
-        shutil.copytree(made(), folder, symlinks=True)
+        if page == TUTORIAL:
+            folder.mkdir()  # it makes all that it uses
+        else:
+            shutil.copytree(made(), folder, symlinks=True)
         bundled = {path.name: path.read_bytes() for path in (ROOT / "weights/chan-f8k").iterdir()}
         commit = hub.add(PUBLISHED, bundled)
         names = {"zoo": zoo, "images": ["beach.jpg"], "texts": ["a dog runs"], "__name__": "page"}
@@ -63,6 +70,7 @@ def in_a_world(page: str = "") -> Iterator[Runner]:
             "ZOO_HOME": str(folder / "zoo-home"),
             "ZOO_HUB_ENDPOINT": hub.url,
             "HF_TOKEN": "hf_pages",
+            "HF_HUB_DISABLE_XET": "1",
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
@@ -72,9 +80,37 @@ def in_a_world(page: str = "") -> Iterator[Runner]:
                 mock.patch.dict(os.environ, settings),
                 mock.patch("huggingface_hub.constants.HF_HUB_DISABLE_XET", True),
             ):
-                yield Runner(names, {**PAGE_WORDS.get(page, {}), **WORDS, "COMMIT": commit})
+                words = {**PAGE_WORDS.get(page, {}), **WORDS, "COMMIT": commit}
+                shell = installed(folder) if page == TUTORIAL else None
+                yield Runner(names, words, shell, {hub.url: "https://huggingface.co"})
         finally:
             os.chdir(before)
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """The environment in which the tutorial's plugin, in this folder, counts as installed.
+
+    Its metadata are written as an installer would; the modules lie in the folder itself.
+    """
+    project = tomllib.loads((ROOT / TUTORIAL_PLUGIN / "pyproject.toml").read_text())["project"]
+    shutil.copy(ROOT / TUTORIAL_PLUGIN / "draw.py", folder)
+    about = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir()
+    facts = f"Name: {project['name']}\nVersion: {project['version']}\n"
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\n{facts}")
+    ((group, entries),) = project["entry-points"].items()
+    lines = [f"{name} = {module}" for name, module in entries.items()]
+    (about / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]) + "\n")
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    start = "from zoo.cli import main\n\nraise SystemExit(main())\n"
+    (programs / "zoo").write_text(f"#!{sys.executable}\n{start}")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    places = [folder, ROOT, ROOT / "plugins"]
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(map(str, places))}
 
 
 @cache

@@ -16,6 +16,8 @@ from distributions import Site
 from zoo.plugins import discover
 from zoo.testing.conformance import cases
 
+pytest_plugins = ["pytester"]
+
 TOY = Path(__file__).with_name("toy_plugin")
 
 
@@ -326,3 +328,24 @@ def test_what_is_declared_is_no_fault(toy):
     line = declared + '\n    without_gradient = ("spare.*",)\n'
     toy(spare._replace(old=declared, new=line.replace("spare", "gate")))
     assert [one.state for one in verdicts("gradients")] == ["passed"]
+
+
+def test_an_author_s_own_tests_fail_in_words(toy, pytester):
+    """Three lines of pytest: a test for each check, and a fault told without a traceback."""
+    toy(FAULTS["a parameter that nothing uses"])
+    usual = 'pytest_plugins = ["zoo.testing"]\n{}\ndef test_it(zoo_check):\n    zoo_check()\n'
+
+    pytester.makepyfile(usual.format('ZOO_PLUGIN = "toy"'))
+    ended = pytester.runpytest_inprocess("-k", "gradients or scan", "-p", "no:cacheprovider")
+    ended.assert_outcomes(failed=1, passed=1, skipped=1, deselected=ended_deselected(ended))
+    ended.stdout.fnmatch_lines(["*toy-f8k, gradients: No gradient reaches aligner.spare.weight*"])
+    assert "Traceback" not in ended.stdout.str()
+
+    pytester.makepyfile(usual.format(""))
+    ended = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    ended.stdout.fnmatch_lines(["*has no ZOO_PLUGIN*"])
+
+
+def ended_deselected(ended):
+    """How many tests were left out."""
+    return ended.parseoutcomes().get("deselected", 0)

@@ -189,3 +189,21 @@ def test_a_caption_that_is_none_is_named_by_its_place(bad):
     """In the list that was given, not in the order of encoding."""
     with pytest.raises(InputError, match="Caption 4 is"):
         tiny_model().encode_texts([*CAPTIONS, bad, *CAPTIONS], batch_size=2)
+
+
+@pytest.mark.parametrize(("coding", "blocks"), [("vha", 16), ("tha", 16), ("vsa", 1)])
+def test_more_images_are_scored_at_once_where_kernels_store_codes_alone(
+    coding, blocks, monkeypatch
+):
+    """A block that suits a CPU would leave most of a GPU idle; numbers stay as they are."""
+    model = tiny_model(aligner={"type": "hard_alignment", "coding": coding})
+    model.image_block = 2
+    images = model.encode_images(torch.randn(7, 5, FEATURES))
+    texts = model.encode_texts(CAPTIONS)
+    in_blocks = model.score(images, texts)
+    assert model.images_at_once == 2
+
+    monkeypatch.setattr("zoo_chan.model.uses_triton", lambda _: True)
+
+    assert model.images_at_once == 2 * blocks
+    assert_close(model.score(images, texts), in_blocks)

@@ -12,6 +12,7 @@ pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 from toy_runs import ToyRun, ends, equal
 from zoo.cli import main
 from zoo.errors import InputError
+from zoo.report.results import read_results
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.continuing import new_place, what_changed
 from zoo.training.recipe import read_recipe
@@ -64,6 +65,8 @@ def test_a_finished_run_goes_on(run):
     assert record["recipe"]["train_cfg"]["max_epochs"] == 6
     assert record["finished"]
     assert [line["changed"] for line in run.log("changes")] == [change["changed"]]
+    told = read_results(first)[0].get("changes", "")
+    assert (record["best"]["epoch"] > 4) == ("from epoch 5, " in told)
 
 
 @pytest.mark.parametrize("iteration", [13, 16, 24])

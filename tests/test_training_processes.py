@@ -206,6 +206,16 @@ def test_a_process_that_is_killed_ends_the_others_at_once(trials):
     assert same(trials.finish("killed", 2, *settings, resume=True), straight)
 
 
+def test_processes_save_before_they_measure(trials):
+    """For a measurement that they share is not broken off; killed in it, they go on with it."""
+    straight = trials.finish("measured", 2)
+    kill = [int(signal.SIGKILL), 1, 0]
+    assert trials.attempt("unmeasured", 2, signal=kill) == [1, -signal.SIGKILL]
+    saved = list_checkpoints(trials.folder / "unmeasured" / "checkpoints")
+    assert [path.name for path in saved] == ["step_00000005"]
+    assert same(trials.finish("unmeasured", 2, resume=True), straight)
+
+
 def test_a_run_is_not_resumed_by_another_number_of_processes(trials):
     """The sums of two processes are rounded otherwise than those of one; all of them are told."""
     stop = [int(signal.SIGTERM), 0, 7]

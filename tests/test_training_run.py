@@ -267,11 +267,11 @@ def test_a_run_that_is_asked_to_stop_breaks_its_measurement_off(run, monkeypatch
     straight = ends(run(work_dir="straight"))
     asked = []
 
-    def measured(*given, advance):
+    def measured(*given, advance, **more):
         if len(asked) < 1:
             asked.append(os.kill(os.getpid(), signal.SIGTERM))
         advance("images", 1, 8)
-        return evaluate(*given)
+        return evaluate(*given, **more)
 
     monkeypatch.setattr("zoo.training.run.evaluate", measured)
     with pytest.raises(SystemExit) as stop:

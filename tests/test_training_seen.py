@@ -10,8 +10,12 @@ import pytest
 
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 
+import torch
+
 from toy_runs import ToyRun, ends, equal
 from zoo.errors import InputError
+from zoo.losses import TripletLoss
+from zoo.training.gauges import Gauges
 
 PARTS = [{"type": "triplet", "weight": 0.5}, {"type": "contrastive", "learnable": True}]
 MIXED = f"loss={ {'type': 'mixed', 'losses': PARTS} }"
@@ -39,6 +43,25 @@ def test_the_log_tells_speed_memory_waiting_and_the_parts_of_a_loss(run):
     first, second = (line["learned"]["losses.1.log_temperature"] for line in lines)
     assert first != second
     assert "pairs/s" in run.said
+
+
+def test_pairs_a_second_by_hand(monkeypatch):
+    """Two steps of 2 s with 8 captions each, a measurement of 50 s, one more step: 24 in 6 s."""
+    now = [100.0]
+    monkeypatch.setattr("zoo.training.gauges.time.monotonic", lambda: now[0])
+    gauges = Gauges(TripletLoss(), torch.device("cpu"))
+    batch = SimpleNamespace(pairs=SimpleNamespace(text_ids=range(8)))
+    for epoch in (2, 1):
+        gauges.before_train_epoch(None)
+        for _ in range(epoch):
+            now[0] += 0.5  # waits for the batch
+            gauges.before_train_iter(None, 0, batch)
+            now[0] += 1.5
+            gauges.after_train_iter(None, 0)
+        now[0] += 50
+    gauges.since = now[0]
+    assert gauges.read()["pairs_per_second"] == 4.0
+    assert gauges.read()["pairs_per_second"] == 0.0
 
 
 def test_a_simple_loss_has_no_parts(run):

@@ -18,7 +18,11 @@ from torch.testing import assert_close
 
 from zoo.batch import Fragments
 from zoo.kernels.attention import Attention
-from zoo.kernels.hard_alignment import hard_alignment, rounded_hard_alignment
+from zoo.kernels.hard_alignment import (
+    hard_alignment,
+    listed_hard_alignment,
+    rounded_hard_alignment,
+)
 from zoo.kernels.packing import Packing
 from zoo.kernels.rounding import Rounded
 from zoo.kernels.soft_alignment import soft_alignment
@@ -150,6 +154,41 @@ def test_a_pair_has_the_same_codes_alone_and_in_company(dtype):
     for t, i in [(0, 2), (4, 0), (20, 16)]:
         alone = hard_alignment(queries[t : t + 1], items[i : i + 1]).padded()
         assert_close(alone[0, 0], together[i, t], rtol=0, atol=0 if ON_GPU else 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES], ids=str)
+def test_listed_pairs_have_their_codes_and_gradients(dtype):
+    """As all pairs have them; pairs in any order, twice, and of more fragments than a tile has."""
+    queries, items = ragged([3, 1, 40, 5], 40, dtype), ragged([2, 70, 1], 40, dtype)
+    pairs = torch.tensor([[2, 1], [0, 2], [3, 1], [1, 0], [2, 1], [0, 0]], device=DEVICE)
+    sides = [[with_gradient(side) for side in (queries, items)] for _ in range(2)]
+
+    ours = listed_hard_alignment(*sides[0], pairs).padded()[0]
+    both = hard_alignment(*sides[1]).padded()[pairs[:, 1], pairs[:, 0]]
+
+    assert_close(ours, both, rtol=0, atol=0 if ON_GPU else 1e-6)
+    real = queries.mask[pairs[:, 0]]
+    upstream = torch.randn_like(ours)[real]
+    ours[real].backward(upstream)
+    both[real].backward(upstream)
+    for one, other in zip(*sides, strict=True):
+        rounding = {} if dtype in HALVES else {"rtol": 1e-5, "atol": 1e-5}
+        assert_close(one.embeddings.grad, other.embeddings.grad, **rounding)
+
+
+def test_listed_pairs_show_nan():
+    """And of equals the first is remembered."""
+    entries = torch.ones(2, 3, 16, device=DEVICE)
+    entries[1, 1] = torch.nan
+    padding = torch.zeros(2, 3, dtype=torch.bool, device=DEVICE)
+    padding[0, 0] = True
+    rows = torch.tensor([0, 1], device=DEVICE)
+
+    codes, places = triton_hard.listed(entries[0], entries, padding, rows, rows, remember=True)
+
+    assert codes[0] == 16
+    assert places[0] == 1
+    assert codes[1].isnan()
 
 
 def test_zero_vectors_have_code_0_and_finite_gradients():

@@ -1,9 +1,9 @@
 """A process that has imported everything and forks the processes of a training run for each line.
 
 Each line is JSON: `work_dir`, `recipe`, `data`, `overrides`, `count`, `resume`, and perhaps
-`signal`: the number of a signal, which of the processes gets it, and at which iteration; and
-`twice`: whether every block is scored in two passes, however small. It answers with the exit status
-of each.
+`signal`: the number of a signal, which of the processes gets it, and at which iteration (0: in the
+first measurement); and `twice`: whether every block is scored in two passes, however small. It
+answers with the exit status of each.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ import torch
 import toy_matching as toy
 from zoo import two_pass_scoring
 from zoo.processes import MEETING
+from zoo.training import run as runs
 from zoo.training.hooks import AverageHook
 from zoo.training.session import train
 
 
 def signal_at(number: int, iteration: int) -> None:
-    """Let this process send itself a signal after that many iterations."""
+    """Let this process send itself a signal after that many iterations, or while it measures."""
+    if iteration == 0:
+        runs.evaluate = lambda *_, **__: os.kill(os.getpid(), number)
+        return
     update = AverageHook.after_train_iter
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -185,6 +185,14 @@ class Aligner(Component, Generic[ImagesT, TextsT], ABC):
     """Whether a pair scores the same again and alone in training too, dropout and all. Then a block
     can be scored without gradients, and again with gradients where the loss needs them."""
 
+    def blocks_at_once(self, device: torch.device) -> int:
+        """How many of the model's blocks of images may be scored together there.
+
+        More than one where a pair takes far less memory than it does elsewhere.
+        """
+        del device
+        return 1
+
     @property
     def scans(self) -> bool:
         """Whether it has `rounded` and `scan`."""

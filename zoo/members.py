@@ -129,6 +129,11 @@ class MeanScore(_OfMembers, Aligner[Encodings, Encodings]):
         scores = [aligner(ours, theirs).scores for aligner, ours, theirs in triples]
         return Similarity(torch.stack(scores).mean(dim=0))
 
+    def blocks_at_once(self, device: torch.device) -> int:
+        """The fewest of a member."""
+        blocks: list[int] = [member.blocks_at_once(device) for member in self.members]
+        return min(blocks)
+
     def word_regions(self, images: Encodings, texts: Encodings) -> Tensor | None:
         """As the first member does, whose words `MemberTexts.words` tells."""
         answers: Tensor | None = self.members[0].word_regions(images.first, texts.first)

@@ -60,6 +60,11 @@ class MatchingModel(nn.Module):
         """Where the parameters are."""
         return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
 
+    @property
+    def images_at_once(self) -> int:
+        """How many images are scored together where the model is."""
+        return self.image_block * self.aligner.blocks_at_once(self.device)
+
     def prepare_images(self, items: Any, noise: Noise | None = None) -> Photos | Regions:
         """Raw images as tensors: pictures through the extractor, features for the image encoder.
 
@@ -134,7 +139,7 @@ class MatchingModel(nn.Module):
                 )
         return score_all(
             self.aligner,
-            images.split(self.image_block),
+            images.split(self.images_at_once),
             texts.split(self.text_block),
             device=self.device,
             advance=advance,

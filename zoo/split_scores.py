@@ -101,7 +101,7 @@ def score_in_blocks(
         blocks = _exact_rows(model, list(images), texts, pairs, done, report, processes)
     else:
         blocks = _plain_rows(model, images, texts, report)
-    together = processes.count * model.image_block
+    together = processes.count * model.images_at_once
     for start in range(done, total, together):
         first, rows, seconds = next(blocks, (total, torch.empty(0, len(order)), 0.0))
         restored = np.empty(rows.shape, np.float32)
@@ -177,9 +177,10 @@ def encode_image_blocks(
         report(start // processes.count)
     if dataset.features is not None:
         check_extractor(model, dataset.features)
-    starts = range(start, len(dataset.image_ids), model.image_block)
+    size = model.images_at_once
+    starts = range(start, len(dataset.image_ids), size)
     for first in starts[processes.number :: processes.count]:
-        rows = slice(first, min(first + model.image_block, len(dataset.image_ids)))
+        rows = slice(first, min(first + size, len(dataset.image_ids)))
         if dataset.features is None:
             images: Any = list((dataset.image_paths or ())[rows])
         else:

@@ -31,6 +31,9 @@ def page_of(path: str) -> str | None:
     plugin = re.fullmatch(r"plugins/zoo_(\w+)/README\.md", path)
     if plugin:
         return f"methods/{plugin[1].replace('_', '-')}.md"
+    room = re.fullmatch(r"zoo/(\w+)(?:\.py|)", path)
+    if room:
+        return f"reference/zoo.{room[1]}.md"
     return path.removeprefix("docs/") if path.startswith("docs/") else None
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from zoo.batch import Fragments, Regions
 from zoo.encoders.regions import ReadsRegions, unit_fragments
 from zoo.interfaces import Aligner, Scan, Similarity
+from zoo.kernels.choice import uses_triton
 from zoo.kernels.hard_alignment import (
     hard_alignment,
     listed_hard_alignment,
@@ -129,6 +131,10 @@ class HardAligner(Aligner[Fragments, Fragments]):
             return super().score_pairs(images, texts, rows)
         sides = (images, texts, rows) if self.coding == "tha" else (texts, images, rows.flip(1))
         return Similarity(listed_hard_alignment(*sides).pool_in_double(self._pool)[0])
+
+    def blocks_at_once(self, device: torch.device) -> int:
+        # Kernels that store codes alone: a block of 128 images would leave most of a GPU idle.
+        return 16 if self.coding != "vsa" and uses_triton(device) else 1
 
     @property
     def scans(self) -> bool:

@@ -86,6 +86,8 @@ def _reasons(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         if verdict.state == "failed":
             yield f"failed: {verdict.subject}, {verdict.check}: {verdict.words}"
+        elif verdict.state == "passed" and verdict.words:
+            yield f"note: {verdict.subject}: {verdict.words}"
         elif verdict.state == "skipped":
             skipped.setdefault((verdict.check, verdict.words), []).append(verdict.subject)
     for (check, words), subjects in skipped.items():

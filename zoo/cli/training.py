@@ -112,6 +112,11 @@ def train(
     Example: zoo train chan-coco --data coco --nproc 8
     """
     work_dir = work_dir or Path("runs") / Path(recipe).name.removesuffix(".py")
+    if as_json and not dry_run:
+        raise InputError(
+            "--json was given without --dry-run, and a run has its figures in WORK_DIR/log.jsonl. "
+            "Give both, or neither; `zoo runs WORK_DIR --json` tells of a run."
+        )
     if dry_run:
         _plan(
             recipe,

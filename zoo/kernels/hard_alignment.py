@@ -20,6 +20,9 @@ ROWS, COLUMNS = 64 * 36, 512
 """Fragments of either side multiplied at once: 4.5 MiB of similarities in float32, of all shapes
 tried the fastest on a CPU with 1 MiB of second-level cache a core (docs/benchmarks.md)."""
 
+LARGER = 8
+"""Times as many of either on other devices, where each block costs launches. Not yet measured."""
+
 NARROWEST = 16
 """With fewer rows or columns a CPU's library adds up in another order, to other last bits."""
 
@@ -41,10 +44,7 @@ def hard_alignment(
     """
     packing = Packing.of(queries.mask)
     device = codebooks.mask.device
-    kind = dtype or torch.promote_types(queries.embeddings.dtype, codebooks.embeddings.dtype)
-    fused = kind != torch.float64 and uses_triton(device)
-    if dtype is None and not fused:  # products of two halves in Triton lose nothing
-        kind = torch.promote_types(kind, torch.float32)
+    kind, fused = _computed(queries, codebooks, dtype)
     with torch.autocast(device.type, enabled=False):
         packed, entries = packing.pack(queries.embeddings.to(kind)), codebooks.embeddings.to(kind)
         asked = packed, entries, ~codebooks.mask, fused, torch.is_grad_enabled()
@@ -61,10 +61,10 @@ def listed_hard_alignment(queries: Fragments, codebooks: Fragments, pairs: Tenso
     packing = Packing.of(queries.mask[pairs[:, 0]])
     pair, place = packing.rows // longest, packing.rows % longest
     asking, items = pairs[pair, 0] * longest + place, pairs[pair, 1]
+    kind, fused = _computed(queries, codebooks, None)
     with torch.autocast(codebooks.mask.device.type, enabled=False):
-        vectors = in_full(queries.embeddings).flatten(0, 1)
-        entries = in_full(codebooks.embeddings)
-        asked = vectors, entries, ~codebooks.mask, asking, items, torch.is_grad_enabled()
+        vectors, entries = queries.embeddings.flatten(0, 1).to(kind), codebooks.embeddings.to(kind)
+        asked = vectors, entries, ~codebooks.mask, asking, items, fused, torch.is_grad_enabled()
         best: Tensor = _BestListed.apply(*asked)  # type: ignore[no-untyped-call]
         return Codes(best[None], packing)
 
@@ -79,6 +79,17 @@ def rounded_hard_alignment(queries: Rounded, codebooks: Rounded) -> tuple[Codes,
     rows = codes.packing.rows
     sizes = queries.lengths.flatten()[rows], queries.errors.flatten()[rows]
     return codes, Codes(product_errors(codes.values, sizes, codebooks), codes.packing)
+
+
+def _computed(
+    queries: Fragments, codebooks: Fragments, dtype: torch.dtype | None
+) -> tuple[torch.dtype, bool]:
+    """What the dot products are computed of, and whether by a kernel in Triton."""
+    kind = dtype or torch.promote_types(queries.embeddings.dtype, codebooks.embeddings.dtype)
+    fused = kind != torch.float64 and uses_triton(codebooks.mask.device)
+    if dtype is None and not fused:  # in Triton products of two halves lose nothing
+        kind = torch.promote_types(kind, torch.float32)
+    return kind, fused
 
 
 class _Best(torch.autograd.Function):
@@ -119,14 +130,14 @@ class _BestListed(torch.autograd.Function):
         padding: Tensor,
         asking: Tensor,
         items: Tensor,
+        fused: bool,
         keep: bool,
     ) -> Tensor:
-        best = entries.new_empty(len(asking))
-        places = None
-        if keep and any(ctx.needs_input_grad):
-            places = torch.empty_like(asking)
+        remember = keep and any(ctx.needs_input_grad)
+        make = _fused_listed if fused else _filled_listed
+        best, places = make(queries, entries, padding, asking, items, remember)
+        if places is not None:
             ctx.save_for_backward(queries, entries, asking, items, places)
-        _fill_listed(best, places, queries, entries, padding, asking, items)
         return best
 
     @staticmethod
@@ -136,7 +147,7 @@ class _BestListed(torch.autograd.Function):
         some = gradients[0].nonzero()[:, 0]
         best = items[some] * entries.shape[1] + places[some]
         found = _follow(gradients[0][some], asking[some], best, queries, entries)
-        return *found, None, None, None, None
+        return *found, None, None, None, None, None
 
 
 def _follow(
@@ -162,12 +173,10 @@ def _weighted_sums(
     return embedding_bag(rows[order], vectors, starts, mode="sum", per_sample_weights=weights)
 
 
-def _fused(
-    queries: Tensor, entries: Tensor, padding: Tensor, remember: bool
-) -> tuple[Tensor, Tensor | None]:
+def _fused(*asked: Any) -> tuple[Tensor, Tensor | None]:
     from .triton_hard import largest
 
-    return largest(queries, entries, padding, remember)
+    return largest(*asked)
 
 
 def _filled(
@@ -186,12 +195,13 @@ def _fill(
     """The largest product of each item with each query, and where it is, block after block."""
     count, fragments, _ = entries.shape
     padded = bool(padding.any())
-    together = max(1, ROWS // fragments)
+    larger = 1 if entries.is_cpu else LARGER
+    together, most = max(1, larger * ROWS // fragments), larger * COLUMNS
     rows_held = max(NARROWEST, min(count, together) * fragments)
-    buffer = entries.new_empty(rows_held * max(NARROWEST, min(len(queries), COLUMNS)))
+    buffer = entries.new_empty(rows_held * max(NARROWEST, min(len(queries), most)))
     for items in _slices(count, together):
         rows = _widened(entries[items].flatten(0, 1))
-        for columns in _slices(len(queries), COLUMNS):
+        for columns in _slices(len(queries), most):
             block = _widened(queries[columns])
             held = buffer[: len(rows) * len(block)].view(len(rows), len(block))
             products = torch.mm(rows, block.T, out=held)[: padding[items].numel()]
@@ -202,6 +212,27 @@ def _fill(
                 best[items, columns] = similarity.amax(dim=1)
             else:
                 best[items, columns], places[items, columns] = similarity.max(dim=1)
+
+
+def _fused_listed(*asked: Any) -> tuple[Tensor, Tensor | None]:
+    from .triton_hard import listed
+
+    return listed(*asked)
+
+
+def _filled_listed(
+    queries: Tensor,
+    entries: Tensor,
+    padding: Tensor,
+    asking: Tensor,
+    items: Tensor,
+    remember: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """As `_filled`, of those queries that ask an item: (codes,) both."""
+    best = entries.new_empty(len(asking))
+    places = torch.empty_like(asking) if remember else None
+    _fill_listed(best, places, queries, entries, padding, asking, items)
+    return best, places
 
 
 def _fill_listed(

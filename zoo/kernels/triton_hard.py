@@ -118,6 +118,58 @@ def largest(
     return best, places
 
 
+LISTED = 32
+"""Queries of one item in a tile of `listed`."""
+
+
+def listed(
+    queries: Tensor,
+    entries: Tensor,
+    padding: Tensor,
+    asking: Tensor,
+    items: Tensor,
+    remember: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """As `largest`, of some queries with one item each: (codes,) both.
+
+    asking, items: (codes,), the row of each code's query and its item
+    """
+    if not entries.is_cuda:
+        entries, queries = in_full(entries), in_full(queries)
+    count, fragments, dim = entries.shape
+    best = entries.new_empty(len(asking), dtype=torch.float32)
+    places = torch.empty_like(best, dtype=torch.int32) if remember else None
+    of_item = items.bincount(minlength=count)
+    tiles = (of_item + LISTED - 1) // LISTED
+    item_of = torch.arange(count, device=items.device).repeat_interleave(tiles)
+    if not len(item_of):
+        return best, places
+    number = torch.arange(len(item_of), device=items.device) - (tiles.cumsum(0) - tiles)[item_of]
+    stops = of_item.cumsum(0)[item_of]
+    step = 32 if entries.dtype == torch.float32 else 64
+    with torch.cuda.device_of(entries):
+        _listed[(len(item_of),)](
+            entries.contiguous(),
+            queries.contiguous(),
+            padding.contiguous().view(torch.uint8),
+            asking.contiguous(),
+            items.argsort(stable=True),
+            item_of,
+            stops - of_item[item_of] + number * LISTED,
+            stops,
+            best,
+            best if places is None else places,
+            fragments,
+            dim,
+            remember=remember,
+            precision=float32_products(),
+            query_tile=LISTED,
+            step=step,
+            num_warps=4,
+        )
+    return best, places
+
+
 def float32_products() -> str:
     """How tensor cores multiply float32: as three products of TF32, or one where torch may.
 
@@ -205,6 +257,63 @@ def _largest(
     tl.store(best + kept, top, mask=real)
     if remember:
         tl.store(places + kept, place, mask=real)
+
+
+@triton.jit(do_not_specialize=["fragments"])
+def _listed(
+    entries,  # (items, fragments, dim)
+    queries,  # (queries, dim)
+    padding,  # (items, fragments), not 0 where the fragment is none
+    asking,  # (codes,), the row of the query
+    order,  # (codes,), codes by their item
+    item_of,  # (tiles,)
+    starts,  # (tiles,), where in the order a tile begins
+    stops,  # (tiles,), and where its item ends
+    best,  # (codes,)
+    places,  # (codes,)
+    fragments,
+    dim,
+    remember: tl.constexpr,
+    precision: tl.constexpr,
+    query_tile: tl.constexpr,
+    step: tl.constexpr,
+):
+    tile = tl.program_id(0)
+    item = tl.load(item_of + tile)
+    at = tl.load(starts + tile) + tl.arange(0, query_tile)
+    there = at < tl.load(stops + tile)
+    code = tl.load(order + at, mask=there, other=0)
+    row = tl.load(asking + code)
+    part = tl.arange(0, step)
+    fragment = tl.arange(0, 64)
+    top = tl.full([query_tile], float("-inf"), tl.float32)
+    place = tl.zeros([query_tile], tl.int32)
+    for first in range(0, fragments, 64):
+        real = first + fragment < fragments
+        entry = item * fragments + first + fragment
+        products = tl.zeros([64, query_tile], tl.float32)
+        for start in range(0, dim, step):
+            left = part < dim - start
+            offers = tl.load(
+                entries + entry[:, None] * dim + start + part[None, :],
+                mask=real[:, None] & left[None, :],
+                other=0.0,
+            )
+            asks = tl.load(
+                queries + row[None, :] * dim + start + part[:, None],
+                mask=left[:, None],
+                other=0.0,
+            )
+            products = tl.dot(offers, asks, products, input_precision=precision)
+        none = tl.load(padding + entry, mask=real, other=1) != 0
+        products = tl.where(none[:, None], float("-inf"), products)
+        faulty = tl.max((products != products).to(tl.int32), axis=0) > 0
+        highest, where = tl.max(products, axis=0, return_indices=True)
+        highest = tl.where(faulty, float("nan"), highest)
+        top, place = _larger(top, place, highest, first + where)
+    tl.store(best + code, top, mask=there)
+    if remember:
+        tl.store(places + code, place, mask=there)
 
 
 @triton.jit

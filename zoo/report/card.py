@@ -26,6 +26,7 @@ PROVENANCE = (
     "seed",
     "selection",
     "parent",
+    "changes",
     "ties",
     "dtype",
     "precision",

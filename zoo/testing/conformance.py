@@ -55,6 +55,7 @@ def _cases(record: PluginRecord, recipes: list[RecipeFile] | None) -> list[Case]
     found, read = discover(), recipes or []
     subjects = list(subjects_of(record, found, read))
     made = [
+        Case(record.name, "API", partial(importing.check_version, record)),
         Case(record.name, "imports", partial(importing.check_module, record)),
         Case(
             record.name, "components", partial(importing.check_components, record, found.components)

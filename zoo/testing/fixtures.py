@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
 
+from ..errors import ZooDeprecationWarning
 from .conformance import cases
 from .samples import CAPTIONS, sample_images, sample_pairs, text_files
 from .verdicts import Case
@@ -33,6 +35,8 @@ def zoo_check(request: pytest.FixtureRequest) -> Callable[[], None]:
 
     def check() -> None:
         verdict = case.verdict()
+        if verdict.state == "passed" and verdict.words:
+            warnings.warn(verdict.words, ZooDeprecationWarning, stacklevel=2)
         if verdict.state == "skipped":
             pytest.skip(verdict.words)
         if verdict.state == "failed":

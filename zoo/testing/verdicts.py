@@ -34,25 +34,26 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Case:
-    """One check of one subject, such as padding of scan-f30k. `run` raises what is wrong."""
+    """One check of one subject, such as padding of scan-f30k."""
 
     subject: str
     check: str
-    run: Callable[[], None]
+    run: Callable[[], str | None]
+    """Raises what is wrong; may give a word of advice about what passes."""
 
     def verdict(self) -> Verdict:
         """The outcome. Random numbers around it go on as if nothing had been checked."""
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                self.run()
+                advice = self.run()
         except NotApplicable as reason:
             return Verdict(self.subject, self.check, "skipped", str(reason))
         except (Fault, ZooError) as fault:
             return Verdict(self.subject, self.check, "failed", str(fault))
         except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
             return Verdict(self.subject, self.check, "failed", _crash(error))
-        return Verdict(self.subject, self.check, "passed")
+        return Verdict(self.subject, self.check, "passed", advice or "")
 
 
 def _crash(error: Exception) -> str:

@@ -26,7 +26,11 @@ class Gauges(Hook):  # type: ignore[misc]
         self.pairs, self.seconds = 0, 0.0
         self.since = time.monotonic()
         self.values: defaultdict[str, list[Tensor]] = defaultdict(list)
-        for name, part in loss_parts(loss).items():
+
+    def before_train(self, runner: ZooRunner) -> None:
+        """Listen to what the parts of the loss return."""
+        del runner
+        for name, part in loss_parts(self.loss).items():
             part.register_forward_hook(self._keeper(name))
 
     def before_train_epoch(self, runner: ZooRunner) -> None:
@@ -42,10 +46,17 @@ class Gauges(Hook):  # type: ignore[misc]
         assert data_batch is not None
         self.pairs += len(data_batch.pairs.text_ids)
 
+    def after_train_iter(
+        self, runner: ZooRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Count its time, with that of a checkpoint."""
+        del runner, batch_idx, data_batch, outputs
+        self._count()
+
     def read(self) -> dict[str, Any]:
         """Figures since the last time, for a line of the log."""
-        now = time.monotonic()
-        seconds, self.since = now - self.since, now
+        self._count()
+        seconds, self.seconds = self.seconds, 0.0
         pairs, self.pairs = self.pairs, 0
         parts = {name: _mean(values) for name, values in self.values.items()}
         self.values.clear()
@@ -60,6 +71,10 @@ class Gauges(Hook):  # type: ignore[misc]
             "memory": peak_memory(self.device),
             **{key: values for key, values in told.items() if values},
         }
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        self.seconds, self.since = self.seconds + now - self.since, now
 
     def _keeper(self, name: str) -> Any:
         def keep(_: nn.Module, __: Any, value: Tensor) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import uuid
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,9 @@ from ..data.dataset import Dataset
 from ..device import device_words
 from ..errors import InputError
 from ..evaluation import evaluate
-from ..files import sha256, write_atomically
 from ..model import MatchingModel
 from ..processes import Processes
-from ..saving import RESULTS, WEIGHTS
 from ..split_scores import check_extractor
-from ..version import __version__
 from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (
@@ -34,14 +28,7 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .clock import Clock
-from .continuing import (
-    Resume,
-    new_place,
-    parameter_names,
-    take_moments,
-    take_weights,
-    what_changed,
-)
+from .continuing import Resume, parameter_names, what_changed
 from .data import Division, end_workers, training_loader
 from .engine import Hook, ZooRunner
 from .feeding import Feed
@@ -64,13 +51,12 @@ from .optimizer import GroupByPrefix
 from .pair import TrainedPair
 from .parent import Parent
 from .recipe import Recipe
-from .run_folder import RunFolder, run_meta, this_command
-from .schedules import advance
+from .restoring import restore_exactly, restore_loosely
+from .run_folder import RunFolder, run_meta
+from .run_results import complete_results, results_of
 from .slurm import WHEN, requeue
 from .stopping import AskedToStopError
 from .visualizers import Visualizers
-
-HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
 
 
 class Run:
@@ -106,7 +92,7 @@ class Run:
         self.model, self.loss = build_from(recipe, training, data, texts)
         if parent is not None:
             for line in parent.adopt(self.model):
-                self._warn(line)
+                self.warn(line)
         if saved is None:
             if parent is None:
                 initialize(self.model, recipe, training, data)
@@ -132,7 +118,7 @@ class Run:
         self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
         self.gauges = Gauges(self.loss, device)
         shown = recipe["visualizers"] if processes.first else []
-        self.visualizers = Visualizers(shown, folder.path / "visualizers", self._warn)
+        self.visualizers = Visualizers(shown, folder.path / "visualizers", self.warn)
         self.journal = JournalHook(
             folder.log,
             self.findings,
@@ -147,7 +133,7 @@ class Run:
             module=self.pair,
             dataset=training,
             write=self.journal.write if processes.first else _nothing,
-            warn=self._warn,
+            warn=self.warn,
         )
         self.pair.answer = self.nonfinite.answer
         self.runner = self._runner()
@@ -159,7 +145,7 @@ class Run:
         except SystemExit as stop:
             self._say("stopped and saved, as asked; --resume goes on from here")
             if self.requeue and self.processes.first and stop.code in [128 + one for one in WHEN]:
-                requeue(self._say, self._warn)
+                requeue(self._say, self.warn)
             raise
         finally:
             self.clock.stop()
@@ -184,7 +170,7 @@ class Run:
         state = {
             "epoch": epoch,
             "iteration": iteration,
-            "seen": (iteration - epoch * self._length) * self._items,
+            "seen": (iteration - epoch * self.length) * self.recipe["data"]["batch_size"],
             "optimizer": runner.optim_wrapper.state_dict(),
             "parameters": parameter_names(self.pair, runner.optim_wrapper.optimizer),
             "schedules": [one.state_dict() for one in runner.param_schedulers or []],
@@ -213,62 +199,15 @@ class Run:
         self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
         self.nonfinite.skipped = saved.state.get("skipped", 0)
         if self.findings.best and not self.processes.once(self.folder.model.is_dir):
-            self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
+            self.warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
             self.findings.best = {}
-        if self.changed:
-            self._restore_loosely(runner, saved)
-        else:
-            self._restore_exactly(runner, saved)
-
-    def _restore_exactly(self, runner: ZooRunner, saved: Checkpoint) -> None:
-        state = saved.state
-        self.pair.load_state_dict(saved.model)
-        runner.optim_wrapper.load_state_dict(state["optimizer"])
-        for schedule, values in zip(runner.param_schedulers or [], state["schedules"], strict=True):
-            schedule.load_state_dict(values)
-        if self.average is not None and saved.average is not None:
-            self.average.restore(saved.average, state["average_updates"])
-        runner.place(state["epoch"], state["iteration"])
-
-    def _restore_loosely(self, runner: ZooRunner, saved: Checkpoint) -> None:
-        """As far as other settings allow; what is new holds from here on.
-
-        Weights, moments of the optimiser and averages are the checkpoint's; rate, schedules,
-        batches and data are those that are now asked for.
-        """
-        state, began = saved.state, saved.meta["recipe"]
-        take_weights(self.pair, saved.model, began["loss"]["type"] == self.recipe["loss"]["type"])
-        optimizer = runner.optim_wrapper.optimizer
-        now = self.recipe["optim_wrapper"]["optimizer"]["type"]
-        if began["optim_wrapper"]["optimizer"]["type"] == now:
-            names = parameter_names(self.pair, optimizer)
-            take_moments(optimizer, names, state["optimizer"], state.get("parameters", names))
-        epoch, iteration = new_place(state, self._length, self._items)
-        deque(advance(runner, iteration, self._length, epoch), maxlen=0)
-        if self.average is not None:
-            mean = saved.average or self.model.state_dict()
-            self.average.restore(mean, state["average_updates"])
-        if any(line.startswith(("data.dev:", "data of dev")) for line in self.changed):
-            self.findings.best = {}  # of other data, and no measure for what comes
-        runner.place(epoch, iteration)
-        change = {"part": self.part, "epoch": epoch, "step": iteration, "changed": self.changed}
-        self.processes.once(
-            lambda: self.folder.go_on(self.recipe, self.meta, this_command(), change)
-        )
-        if self.processes.first:
-            self.journal.write(kind="changes", **change)
-        self.save(epoch, iteration)
-        self._warn(f"goes on with other settings from epoch {epoch + 1}: {'; '.join(self.changed)}")
+        restore = restore_loosely if self.changed else restore_exactly
+        restore(self, runner, saved)
 
     @property
-    def _length(self) -> int:
+    def length(self) -> int:
         """Iterations of an epoch."""
         return len(self.runner.train_dataloader)
-
-    @property
-    def _items(self) -> int:
-        """Items of the training set that an iteration sees."""
-        return int(self.recipe["data"]["batch_size"])
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""
@@ -276,7 +215,7 @@ class Run:
 
     def _export(self) -> None:
         half = self.recipe["export"]["half"]
-        self.model.save(self.folder.model, half=half, results=self._results())
+        self.model.save(self.folder.model, half=half, results=results_of(self))
 
     def finish(self) -> Path:
         """Mark the run as finished; without a best epoch the last model is the run's."""
@@ -289,7 +228,7 @@ class Run:
 
     def _finish(self) -> None:
         seconds = self.clock.seconds
-        self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
+        complete_results(self, training_seconds=None if seconds is None else round(seconds, 1))
         self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
     def measure(self) -> dict[str, Any] | None:
@@ -310,43 +249,7 @@ class Run:
 
     def _newest(self) -> Checkpoint | None:
         """The newest checkpoint as the first process finds it, whatever disk the others see."""
-        return self.processes.once(lambda: newest_checkpoint(self.folder.checkpoints, self._warn))
-
-    @property
-    def _selection(self) -> str:
-        """The split on which the epoch was chosen, where there was more than one to choose from."""
-        settings = self.recipe["train_cfg"]
-        chosen = settings.get("val_interval", 1) < settings["max_epochs"]
-        return str(self.recipe["data"]["dev"]) if chosen else "none: last epoch"
-
-    def _results(self) -> dict[str, Any] | None:
-        best = self.findings.best
-        if not best:
-            return None
-        row = {
-            **best["evaluation"],
-            "epoch": best["epoch"],
-            "seed": self.recipe["seed"],
-            "selection": self._selection,
-            "parent": _words(self.model),
-            "command": shlex.join(self.folder.command()),
-            "zoo_version": __version__,
-        }
-        known = {key: value for key, value in row.items() if value is not None or key != "parent"}
-        return {"schema_version": 1, "results": [known]}
-
-    def _complete_results(self, **facts: Any) -> None:
-        """Put what is known at the end alone into the results.json of the model."""
-        results = self._results()
-        if results is None:
-            return
-        (row,) = results["results"]
-        row |= facts | {"trained_on": self.where}
-        row["model_sha256"] = sha256(self.folder.model / WEIGHTS)
-        if self.recipe["export"]["half"]:
-            row["note"] = HALF_NOTE
-        text = json.dumps(results, indent=2) + "\n"
-        write_atomically(self.folder.model / RESULTS, text.encode())
+        return self.processes.once(lambda: newest_checkpoint(self.folder.checkpoints, self.warn))
 
     def _runner(self) -> ZooRunner:
         recipe = self.recipe
@@ -405,7 +308,8 @@ class Run:
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Tell what the reader should know and need not act upon."""
         warn(self.console, text)
 
 
@@ -434,12 +338,6 @@ def _where(device: torch.device, processes: Processes) -> str:
 def _nothing(**values: Any) -> None:
     """What the other processes write to the log."""
     del values
-
-
-def _words(model: MatchingModel) -> str | None:
-    """The parent, as results name it."""
-    parent = model.config.parent if model.config else None
-    return f"{parent.name} ({parent.sha256})" if parent else None
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:
