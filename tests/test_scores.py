@@ -210,7 +210,7 @@ def test_a_streamed_evaluation_holds_no_matrix(model, dataset, tmp_path, monkeyp
     """Images are encoded some at a time, and their scores are on disk before the next."""
     monkeypatch.setattr("zoo.evaluation.HeldScores", None)
     order = []
-    monkeypatch.setattr(SavedScores, "append", spy(SavedScores.append, order))
+    monkeypatch.setattr(SavedScores, "count", spy(SavedScores.count, order))
 
     evaluate(
         model,
@@ -219,14 +219,14 @@ def test_a_streamed_evaluation_holds_no_matrix(model, dataset, tmp_path, monkeyp
         advance=lambda what, *_: order.append(what),
     )
 
-    assert order == ["captions", *["images", "score", "append"] * 3]
+    assert order == ["captions", *["images", "score", "count"] * 3]
 
 
 def spy(method, seen):
     """The method, which now also says that it was called."""
 
     def spied(*arguments):
-        seen.append("append")
+        seen.append("count")
         return method(*arguments)
 
     return spied
@@ -235,15 +235,15 @@ def spy(method, seen):
 def test_an_interrupted_evaluation_scores_no_image_twice(model, dataset, tmp_path, monkeypatch):
     """It ends with the matrix of one that was not, and claims no times."""
     evaluate(model, dataset, save_scores=tmp_path / "whole")
-    append, seen = SavedScores.append, []
+    count, seen = SavedScores.count, []
 
-    def interrupted(self, rows):
-        append(self, rows)
-        seen.append(len(rows))
+    def interrupted(self, rows_done):
+        count(self, rows_done)
+        seen.append(rows_done)
         if len(seen) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(SavedScores, "append", interrupted)
+    monkeypatch.setattr(SavedScores, "count", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(model, dataset, save_scores=tmp_path / "s")
     done: dict[str, list[int]] = {}
@@ -254,7 +254,7 @@ def test_an_interrupted_evaluation_scores_no_image_twice(model, dataset, tmp_pat
 
     again = evaluate(model, dataset, save_scores=tmp_path / "s", advance=advance)
 
-    assert seen == [2, 2, 2]
+    assert seen == [2, 4, 6]
     assert done["images"] == [4, 2]
     assert sum(done["score"]) == 72
     assert (again.seconds, again.scoring_seconds) == (None, None)
@@ -289,12 +289,12 @@ from zoo.evaluation import evaluate
 from zoo.scores import SavedScores
 model = tiny_model()
 model.image_block = 1
-append = SavedScores.append
-def slowly(self, rows):
-    append(self, rows)
+count = SavedScores.count
+def slowly(self, rows_done):
+    count(self, rows_done)
     print(self.rows_done, flush=True)
     time.sleep(0.1)
-SavedScores.append = slowly
+SavedScores.count = slowly
 evaluate(model, zoo.open_dataset({data!r}, "test"), save_scores={scores!r})
 """
 

@@ -209,11 +209,9 @@ def _fill(
     ):
         scores.put(part.first, part.rows)
         scoring += part.seconds
-        if isinstance(scores, HeldScores):
-            scores.count(part.done)
-            continue
-        processes.wait()  # the others' rows are there
-        if processes.first:
+        if isinstance(scores, SavedScores):
+            processes.wait()  # the others' rows are there
+        if processes.first or not isinstance(scores, SavedScores):
             scores.count(part.done)
     longest = max(processes.everyones(scoring))
     return {
