@@ -3,13 +3,13 @@
     python benchmarks/gpu.py [--images N] [--batch N] [--captions FILE] [--json FILE] [--toy]
 
 - hard: COCO's 5K at dim 1,024, each word's best region of each image, and mean pooling. "published"
-  is the released evaluation's algorithm (benchmarks/scoring.py says what that is) on this GPU, one
+  is the released evaluation's algorithm (zoo/bench/published.py says what that is) on this GPU, one
   shard of 128 images with all captions, scaled to all images; its copies from and to float64 on the
   host are left out. "mm + amax" is what one would write in torch: a product of a block, a maximum.
 - tiles: the kernel with other tiles, on a part. What is used is in `zoo.kernels.triton_hard.Tile`.
 - scoring: as `model.score` does it, with its copy to the host, in several sizes of blocks.
 - soft: SCAN's form, both ways, beside torch's operations and beside the released program's
-  algorithm (benchmarks/soft_alignment.py), on some captions, scaled to all of them.
+  algorithm (likewise), on some captions, scaled to all of them.
 - training: scores, loss and gradients of a batch, encoders left out, with hardest negatives and
   with all; gradients against float64.
 
@@ -33,6 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+REGIONS = 36
 TOY = "--toy" in sys.argv
 os.environ["ZOO_KERNELS"] = "triton"
 if TOY:
@@ -40,13 +41,15 @@ if TOY:
 
 import torch
 import triton
-from scoring import REGIONS, SHARD, caption_lengths, published
-from soft_alignment import kernel as soft_scores
-from soft_alignment import published as published_soft
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from zoo.batch import Fragments
+from zoo.bench.collection import caption_lengths
+from zoo.bench.published import SHARD
+from zoo.bench.published import hard_alignment as published
+from zoo.bench.soft import kernel as soft_scores
+from zoo.bench.soft import published as published_soft
 from zoo.interfaces import Pairs, Similarity
 from zoo.kernels.choice import kernels_on
 from zoo.kernels.hard_alignment import hard_alignment
@@ -156,7 +159,7 @@ def images_of(count: int) -> Fragments:
 
 def texts_of(count: int, file: Path | None, block: int) -> list[Fragments]:
     """Captions by length, in blocks as wide as their longest. Padding is 0."""
-    lengths = caption_lengths(count, file).sort().values.to(DEVICE)
+    lengths = caption_lengths(count, file)[0].sort().values.to(DEVICE)
     blocks = []
     for some in lengths.split(block):
         mask = torch.arange(int(some.max()), device=DEVICE) < some[:, None]

@@ -22,7 +22,7 @@ import json
 import subprocess
 import sys
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,12 @@ WAYS = ["hardest", "two", "all"]
 def step_here(name: str, way: str, batch: int, captions: Path | None) -> dict[str, Any]:
     """One step in this process."""
     import torch
-    from scoring import caption_lengths
 
     import zoo
+    from zoo.bench.collection import caption_lengths
     from zoo.interfaces import Pairs
     from zoo.losses import TripletLoss
+    from zoo.two_pass_scoring import score_block, selection
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -50,7 +51,7 @@ def step_here(name: str, way: str, batch: int, captions: Path | None) -> dict[st
         if buffer_name.endswith(".fixed"):
             buffer.normal_()  # word vectors, which a recipe reads from a file
     vocabulary = list(json.loads(model.text_encoder.files()["vocab.json"])["word2idx"])[4:]
-    lengths = (caption_lengths(batch, captions) - 2).clamp(min=1).tolist()
+    lengths = (caption_lengths(batch, captions)[0] - 2).clamp(min=1).tolist()
     words = torch.randint(len(vocabulary), (sum(lengths),)).split(lengths)
     texts = [" ".join(vocabulary[word] for word in row.tolist()) for row in words]
     corners = 200 * torch.rand(batch, REGIONS, 2)
@@ -64,9 +65,11 @@ def step_here(name: str, way: str, batch: int, captions: Path | None) -> dict[st
     loss = TripletLoss(0.2, "all" if way == "all" else "hardest")
     numbers = torch.arange(batch)
     pairs = Pairs(numbers, numbers, torch.eye(batch, dtype=torch.bool))
-    needed = partial(loss.needed, pairs=pairs) if way == "two" else None
+    needed = selection(loss, pairs) if way == "two" else None
     before, started = resident(), time.process_time()
-    value = loss(model(*prepared, needed), pairs)
+    images, texts = model.encode_prepared(prepared[0]), model.text_encoder(prepared[1])
+    similarity = score_block(model.aligner, images, texts, needed)
+    value = loss(replace(similarity, images=images, texts=texts), pairs)
     value.backward()
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,3 +88,10 @@ def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
     with HubServer() as server:
         monkeypatch.setenv("ZOO_HUB_ENDPOINT", server.url)
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of the pages' code blocks ran, where they were asked for."""
+    pages = sys.modules.get("test_pages")
+    if pages is not None:
+        terminalreporter.write_line(f"code blocks of pages: {pages.count()}")

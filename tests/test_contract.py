@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
-from torch.testing import assert_close
 
-from zoo.batch import Batch, Fragments, Regions
-from zoo.components import build
-from zoo.data.vocabulary import Vocabulary
-from zoo.interfaces import Similarity
 from zoo.joining import joined_parts
-from zoo.model import MatchingModel
-from zoo.ops import pad
+from zoo.testing.building import text_files_of
+from zoo.testing.conformance import MODEL_CHECKS
+from zoo.testing.samples import SMALL_BERT, text_files
+from zoo.testing.subjects import Subject
+from zoo.testing.verdicts import Case
 
 FEATURES = 12
-CAPTIONS = [
-    "a dog runs",
-    "two children play in the cold water of a lake",
-    "grass",
-    "a man rides a red bicycle past the dog",
-    "the black dog jumps",
-]
-WORDS = sorted({word for caption in CAPTIONS for word in caption.split()})
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-FILES = {
-    "vocab.json": Vocabulary.build(CAPTIONS, 1).to_json(),
-    "vocab.txt": "\n".join(PIECES) + "\n",
-}
-SMALL_BERT = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 32,
-}
 
 
 @dataclass(frozen=True)
@@ -51,11 +27,9 @@ class Method:
     text_encoder: dict[str, Any]
     aligner: dict[str, Any]
 
-    def model(self) -> MatchingModel:
-        """The model with random weights."""
-        kinds = [field.name for field in fields(self)]
-        parts = {kind: build(kind, getattr(self, kind), FILES) for kind in kinds}
-        return MatchingModel(**parts).eval()
+    def subject(self, name: str) -> Subject:
+        """As the kit takes it."""
+        return Subject(name, vars(self), FEATURES)
 
 
 BIGRU = {"type": "bigru", "word_dim": 8, "dim": 16}
@@ -232,175 +206,25 @@ METHODS = {
 METHODS["joined"] = joined(METHODS["chan-bert"], METHODS["sgraf-saf"], METHODS["mfa"])
 
 
-@pytest.fixture(params=METHODS)
-def model(request) -> MatchingModel:
-    """Each method in turn, untrained."""
-    return METHODS[request.param].model()
+# Whether two batches can be learned is asked of the recipes alone (test_conformance.py).
+CHECKS = [check for check in MODEL_CHECKS if check != "two batches learned"]
 
 
-@pytest.fixture
-def images() -> Regions:
-    """Images of one to six regions, with boxes that overlap."""
-    features, mask = pad([torch.randn(regions, FEATURES) for regions in (3, 6, 1, 4)])
-    corners = 50 * torch.rand(*mask.shape, 2)
-    boxes = torch.cat([corners, corners + 100], dim=-1)  # some overlap by half, some less
-    return Regions(features, mask, boxes)
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_keeps_the_contract(name, check):
+    """A method with some of its options passes a check of the kit that plugins are held against."""
+    case = Case(name, check, partial(MODEL_CHECKS[check], METHODS[name].subject(name)))
+
+    verdict = case.verdict()
+
+    assert verdict.state != "failed", verdict.words
 
 
-def without_padding(batch: Batch) -> Batch:
-    """One item, cut to its real fragments."""
-    if isinstance(batch, (Fragments, Regions)):
-        real = int(batch.mask.sum())
-        return type(batch)(*(part[:, :real] for part in vars(batch).values() if part is not None))
-    parts = {
-        name: without_padding(part) if isinstance(part, Batch) else part
-        for name, part in vars(batch).items()
-    }
-    return type(batch)(**parts)
-
-
-def test_an_item_encodes_the_same_alone_and_in_company(model, images):
-    """An encoding can be kept, since it does not depend on its batch."""
-    single_images = [without_padding(image) for image in images.split(1)]
-    for encode, items, singles in [
-        (model.encode_images, images, single_images),
-        (model.encode_texts, CAPTIONS, [[caption] for caption in CAPTIONS]),
-    ]:
-        together = encode(items)
-        for row, single in enumerate(singles):
-            alone = encode(single).tensors()
-            in_company = without_padding(together[row : row + 1]).tensors()
-
-            assert_close(in_company, alone)
-
-
-def test_a_pair_scores_the_same_alone_and_in_company(model, images):
-    """So pairs can be scored in any block, and padding never counts."""
-    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
-    single_texts = [without_padding(text) for text in texts.split(1)]
-    rows = [
-        torch.cat([model.aligner(image, text).scores for text in single_texts], dim=1)
-        for image in map(without_padding, encoded.split(1))
-    ]
-
-    assert_close(model.aligner(encoded, texts).scores, torch.cat(rows))
-
-
-def test_listed_pairs_score_as_in_their_block(model, images):
-    """At every level, with the gradients of the block; in any order, one pair twice."""
-    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
-    rows = torch.tensor([[2, 4], [0, 1], [3, 0], [0, 4], [2, 4]])
-    found = []
-    for listed in (True, False):
-        sides = [with_gradients(side) for side in (encoded, texts)]
-        if listed:
-            some = model.aligner.score_pairs(*sides, rows)
-        else:
-            block = model.aligner(*sides)
-            some = Similarity(block.scores[*rows.T], pick(block.levels, rows))
-        weights = torch.arange(1.0, 6.0)
-        sum(
-            [some.scores @ weights, *(level @ weights for level in some.levels.values())]
-        ).backward()
-        found.append((some, [leaf.grad for side in sides for leaf in side.tensors().values()]))
-
-    (ours, ours_by), (blocks, theirs_by) = found
-    assert_close(ours.scores, blocks.scores)
-    assert_close(ours.levels, blocks.levels)
-    for one, other in zip(ours_by, theirs_by, strict=True):
-        assert_close(one, other)
-
-
-def pick(levels: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """Entries of each level."""
-    return {name: level[*rows.T] for name, level in levels.items()}
-
-
-def with_gradients(side: Batch) -> Batch:
-    """The same items, as leaves."""
-    return side._map(lambda part: part.clone().requires_grad_(part.is_floating_point()))
-
-
-def test_what_stands_at_padding_does_not_matter(model, images):
-    """Padded fragments may hold anything finite."""
-    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
-
-    scores = model.aligner(spoiled(encoded), spoiled(texts)).scores
-
-    assert_close(scores, model.aligner(encoded, texts).scores)
-
-
-def spoiled(batch: Batch) -> Batch:
-    """The same items with large numbers at padding."""
-    if isinstance(batch, Fragments):
-        return Fragments(batch.embeddings.masked_fill(~batch.mask[..., None], 1e3), batch.mask)
-    parts = {
-        name: spoiled(part) if isinstance(part, Batch) else part
-        for name, part in vars(batch).items()
-    }
-    return type(batch)(**parts)
-
-
-def test_every_level_has_the_shape_of_the_scores(model, images):
-    """A loss may use any level as it uses the scores."""
-    similarity = model.aligner(model.encode_images(images), model.encode_texts(CAPTIONS))
-
-    assert similarity.scores.shape == (len(images), len(CAPTIONS))
-    assert {level.shape for level in similarity.levels.values()} <= {similarity.scores.shape}
-
-
-def test_scores_are_not_rounded_by_autocast(model, images):
-    """Scores rank, so they are computed in float32 at least, whatever is around them."""
-    encoded, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
-    expected = model.aligner(encoded, texts).scores
-
-    with torch.autocast("cpu", torch.bfloat16):
-        scores = model.aligner(encoded, texts).scores
-
-    assert scores.dtype == torch.float32
-    assert_close(scores, expected, atol=2e-3, rtol=0)
-
-
-def test_a_model_may_have_weights_in_half_precision(model, images):
-    """It scores in float32, near the scores that it had."""
-    expected = model.aligner(model.encode_images(images), model.encode_texts(CAPTIONS)).scores
-
-    half = model.bfloat16()
-    scores = half.aligner(half.encode_images(images), half.encode_texts(CAPTIONS)).scores
-
-    assert scores.dtype == torch.float32
-    assert_close(scores, expected, atol=0.1, rtol=0.1)
-
-
-def test_gradients_reach_every_parameter(model, images):
-    """Nothing is saved and loaded that training cannot move."""
-    prepared = model.image_encoder.prepare(images), model.text_encoder.prepare(CAPTIONS)
-
-    # A weight for each pair, since a plain sum can leave a parameter at rest by symmetry.
-    scores = model.train()(*prepared).scores
-    (scores * torch.randn(scores.shape)).sum().backward()
-
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-def test_a_model_is_built_again_from_its_files(model):
-    """The text files that a component names are those that it is built from."""
-    files = {name: text for part in model.children() for name, text in part.files().items()}
+def test_a_model_keeps_its_text_files():
+    """The text files that components name are those that they are built from, joined ones too."""
+    model = METHODS["joined"].subject("joined").model()
+    files = text_files_of(model)
 
     assert files
-    assert all(FILES[name.lstrip("0123456789.")] == text for name, text in files.items())
-
-
-def test_words_stand_one_for_each_fragment_of_a_text(model, images):
-    """A figure writes them beside the text's fragments."""
-    images, texts = model.encode_images(images), model.encode_texts(CAPTIONS)
-    similarity = model.aligner.word_regions(images, texts)
-    if similarity is None:
-        pytest.skip("this method compares no words with regions")
-
-    for row, caption in enumerate(CAPTIONS):
-        real = similarity[0, row].isfinite().any(dim=-1)
-        assert len(model.text_encoder.words(caption)) == real.sum()
+    assert all(text_files()[name.lstrip("0123456789.")] == text for name, text in files.items())

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from zoo.batch import Fragments
 from zoo.kernels import hard_alignment as kernel_module
+from zoo.kernels import products as multiplying
 from zoo.kernels.hard_alignment import hard_alignment
 from zoo.kernels.packing import Codes, Packing
 from zoo.kernels.soft_alignment import Attention, soft_alignment
@@ -18,6 +19,30 @@ from zoo.ops import l2_normalize
 
 DIM = 12
 TEMPERATURE = 0.2
+
+
+@pytest.mark.parametrize("by_one_dnn", [False, True])
+def test_products_and_their_gradients_are_those_of_float64(by_one_dnn, monkeypatch):
+    """By either library, above the size from which it matters and below."""
+    if by_one_dnn and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(multiplying, "_one_dnn_is_faster", lambda: by_one_dnn)
+    for columns in (450, 3):
+        sides = [torch.randn(count, 256, dtype=torch.float64) for count in (600, columns)]
+        double = [side.requires_grad_() for side in sides]
+        single = [side.detach().float().requires_grad_() for side in sides]
+        upstream = torch.randn(600, columns, dtype=torch.float64)
+
+        expected = double[0] @ double[1].T
+        found = multiplying.products(*single)
+
+        assert_close(found.double(), expected, rtol=0, atol=2e-4)
+        for one, other in zip(
+            torch.autograd.grad(found, single, upstream.float()),
+            torch.autograd.grad(expected, double, upstream),
+            strict=True,
+        ):
+            assert_close(one.double(), other, rtol=0, atol=2e-4)
 
 
 def hard(query: Tensor, codebook: Tensor) -> float:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from test_contract import CAPTIONS, METHODS
+from test_contract import METHODS
 from tiny import FEATURES, tiny_config, tiny_model
 from zoo import joining
 from zoo.config import Features, Scoring
@@ -18,6 +18,7 @@ from zoo.errors import InputError, WeightsError
 from zoo.files import sha256
 from zoo.joining import MemberFiles, join_folders, joined_parts
 from zoo.model import build_model
+from zoo.testing.samples import CAPTIONS
 from zoo.weights import load_folder
 
 OTHER_WORDS = ["a dog runs on the green grass", "one more word that the others have not"]
@@ -74,7 +75,7 @@ def test_three_members_of_several_methods_can_be_joined(tmp_path):
                 text_encoder=maker.text_encoder,
                 aligner=maker.aligner,
             ),
-            maker.model().text_encoder.files(),
+            maker.subject("member").model().text_encoder.files(),
         ).eval()
         models.append(model)
         folders.append(model.save(tmp_path / str(number)))

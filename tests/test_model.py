@@ -161,6 +161,36 @@ def test_a_batch_has_at_least_one_item(model, size):
         model.encode_images(torch.randn(2, 5, FEATURES), batch_size=size)
 
 
+def test_captions_of_any_order_are_encoded_by_length(monkeypatch):
+    """In batches that are no wider than they must be, and given back in their order."""
+    model, widths = tiny_model(), []
+    captions = ["a dog runs on the green grass", "a dog", *CAPTIONS, "water", "a man rides"]
+    monkeypatch.setattr(
+        model.text_encoder,
+        "prepare",
+        lambda items, prepare=model.text_encoder.prepare: (
+            widths.append(prepared := prepare(items)) or prepared
+        ),
+    )
+
+    together = model.encode_texts(captions, batch_size=3)
+
+    assert [batch.ids.shape[1] for batch in widths] == sorted(b.ids.shape[1] for b in widths)
+    assert widths[0].ids.shape[1] < widths[-1].ids.shape[1]
+    for row, caption in enumerate(captions):
+        alone = model.encode_texts([caption])
+        real = alone.mask.sum()
+        assert together.mask[row].sum() == real
+        assert_close(together.embeddings[row, :real], alone.embeddings[0, :real])
+
+
+@pytest.mark.parametrize("bad", [7, "  ", None])
+def test_a_caption_that_is_none_is_named_by_its_place(bad):
+    """In the list that was given, not in the order of encoding."""
+    with pytest.raises(InputError, match="Caption 4 is"):
+        tiny_model().encode_texts([*CAPTIONS, bad, *CAPTIONS], batch_size=2)
+
+
 @pytest.mark.parametrize(("coding", "blocks"), [("vha", 16), ("tha", 16), ("vsa", 1)])
 def test_more_images_are_scored_at_once_where_kernels_store_codes_alone(
     coding, blocks, monkeypatch

@@ -1,13 +1,16 @@
 """Discovery: a broken plugin costs itself and nothing else."""
 
+import importlib
+import json
 import random
 import sys
+import warnings
 
 import pytest
 
 from distributions import GOOD, Site
-from zoo import plugins
-from zoo.errors import PluginError
+from zoo import hooks, plugins
+from zoo.errors import PluginError, ZooDeprecationWarning
 from zoo.plugins import discover, discover_in
 
 HEAD = """
@@ -35,7 +38,7 @@ BROKEN = {
     "needs": ("import a_package_that_nobody_has", "import-error", "a_package_that_nobody_has"),
     "deep": ("def f(): return f()\nf()", "import-error", "RecursionError"),
     "unversioned": (GOOD.replace("ZOO_API_VERSION", "VERSION"), "incompatible", "None"),
-    "newer": (GOOD.replace("(1, 0)", "(1, 1)"), "incompatible", "(1, 1), and this zoo offers 1.0"),
+    "newer": (GOOD.replace("(1, 0)", "(1, 2)"), "incompatible", "(1, 2), and this zoo offers 1.1"),
     "older": (GOOD.replace("(1, 0)", "(0, 9)"), "incompatible", "(0, 9)"),
     "text": (GOOD.replace("(1, 0)", "'1.0'"), "incompatible", "'1.0'"),
     "argument": (GOOD.replace("register", "components"), "invalid", "'components'"),
@@ -74,7 +77,11 @@ BROKEN = {
     "one_path": (cards("'/some/cards.yaml'"), "hook-error", "not a list of paths"),
     "no_file": (cards("['{folder}/nowhere.yaml']"), "invalid", "nowhere.yaml cannot be read"),
     "bad_card": (cards("['{folder}/bad.yaml']"), "invalid", "bad.yaml, line 2, models.x"),
-    "old_card": (cards("['{folder}/old.yaml']"), "conflict", "old.yaml, line 3, methods.chan"),
+    "old_card": (
+        cards("['{folder}/old.yaml']"),
+        "conflict",
+        "methods.chan: the name is taken already, by plugin 'chan'",
+    ),
 }
 BAD_CARD = "schema_version: 1\nmodels: {x: 3}\n"
 OLD_CARD = (
@@ -269,3 +276,100 @@ def test_component_table_holds_core_and_plugins():
 
     assert ("text_encoder", "bigru") in table.entries
     assert table.entries["aligner", "hard_alignment"].plugin == "chan"
+
+
+class TestDeprecation:
+    """A plugin of an older minor version works for one version more, and is told."""
+
+    @pytest.fixture
+    def next_version(self):
+        """Specifications as they might be in API 1.2: one hook is replaced."""
+        going = ZooDeprecationWarning("zoo_pages goes with API 1.3. Write zoo_cards.")
+
+        class Specs:
+            API_VERSION = (1, 2)
+
+            @staticmethod
+            @hooks.hookspec
+            def zoo_components(register): ...
+
+            @staticmethod
+            @hooks.hookspec
+            def zoo_cards(): ...
+
+            @staticmethod
+            @hooks.hookspec(warn_on_impl=going)
+            def zoo_pages(): ...
+
+        def as_cards(old):
+            class Adapted:
+                @staticmethod
+                @hooks.hookimpl
+                def zoo_cards():
+                    return [f"{path}.yaml" for path in old()]
+
+            return Adapted()
+
+        Specs.ADAPTERS = (hooks.Adapter("zoo_pages", as_cards),)
+        return Specs
+
+    def test_a_replaced_hook_is_adapted_and_told(self, site, next_version):
+        """Its answers arrive as the new hook's, with a note that says what to write."""
+        (site.folder / "new.yaml").write_text(NEW_CARD)
+        answer = cards("['{folder}/new']").replace("zoo_cards", "zoo_pages")
+        site.add("with_cards", answer)
+
+        found = discover_in(site.distributions(), specs=next_version)
+        record = found.record("with_cards")
+
+        assert (record.status, record.api) == ("loaded", "1.0")
+        assert record.notes == ("zoo_pages goes with API 1.3. Write zoo_cards.",)
+        assert found.registry.find("scan-f8k").plugin == "with_cards"
+        assert found.record("chan").notes == ()
+
+    @pytest.fixture
+    def with_argument(self, next_version):
+        """The same, with an argument of a hook that is going."""
+        going = ZooDeprecationWarning("add goes with API 1.3. Write register.")
+
+        class Specs(next_version):
+            @staticmethod
+            @hooks.hookspec(warn_on_impl_args={"add": going})
+            def zoo_components(register, add): ...
+
+        return Specs
+
+    def test_an_argument_that_is_going_is_told(self, site, with_argument):
+        """A plugin that takes it still fits, and hears what to take instead."""
+        site.add("good", GOOD.replace("register):", "register, add):"))
+
+        manager, notes = plugins._manage(importlib.import_module("good"), with_argument)
+
+        assert notes == ("add goes with API 1.3. Write register.",)
+        assert manager.get_hookcallers(importlib.import_module("good"))
+
+    def test_a_note_stops_nothing_where_warnings_are_errors(self, site, with_argument):
+        """Whoever runs a command cannot mend a plugin."""
+        site.add("good", GOOD.replace("register):", "register, add):"))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            _, notes = plugins._manage(importlib.import_module("good"), with_argument)
+        assert notes
+
+
+def test_the_table_shows_version_and_api(site, run, monkeypatch):
+    """`zoo plugins` has a row for each, with why it is not used, and the same as JSON."""
+    site.add("good")
+    site.add("newer", GOOD.replace("(1, 0)", "(1, 9)"))
+    found = discover_in(site.distributions())
+    monkeypatch.setattr(plugins, "discover", lambda: found)
+
+    _, text, _ = run("plugins")
+    _, whole, _ = run("plugins", "--json")
+
+    (newer,) = [one for one in json.loads(whole) if one["name"] == "newer"]
+    assert (newer["api"], newer["status"], newer["notes"]) == ("1.9", "incompatible", [])
+    (line,) = [line for line in text.splitlines() if "a-newer 2.0" in line]
+    assert "1.9" in line
+    assert "this zoo offers 1.1" in line

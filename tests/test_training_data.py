@@ -11,12 +11,13 @@ import torch
 
 import toy_matching as toy
 from toy_matching import ToyAligner, ToyImages, ToyTexts
+from zoo.batch import Regions, Tokens
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError
 from zoo.model import MatchingModel
-from zoo.training import data
-from zoo.training.data import Collate, training_loader
-from zoo.training.samples import EpochSampler, Sample, TrainingSet
+from zoo.training import data, feeding
+from zoo.training.data import Collate, Division, training_loader
+from zoo.training.samples import Buckets, EpochSampler, Sample, TrainingSet
 from zoo.training.seeds import generator, mix
 from zoo.training.settings import Data
 
@@ -170,3 +171,92 @@ def test_the_remedy_for_absent_features_fits_their_kind(model, dataset, kind, sa
     model.config = SimpleNamespace(features=SimpleNamespace(kind=kind))
     with pytest.raises(DataError, match=f"has no {kind} features.*{said}"):
         Collate(model, replace(dataset, features=None), "features", seed=0)
+
+
+def test_buckets_change_the_order_and_nothing_else(dataset):
+    """Each caption comes once; batches are of one length or nearly, and come in any order."""
+    samples = TrainingSet(dataset)
+    lengths = samples.lengths(0)
+    orders = {}
+    for pool in (None, 4):
+        sampler = EpochSampler(66, seed=5, buckets=pool and Buckets(samples.lengths, 4, pool))
+        sampler.start_at(0)
+        orders[pool] = [index for _, index in sampler]
+    assert sorted(orders[4]) == sorted(orders[None]) == list(range(66))
+    assert orders[4][64:] == orders[None][64:]  # the rest that drop_last leaves out
+    pools = [set(orders[None][start : start + 16]) for start in range(0, 64, 16)]
+    batches = np.array(orders[4][:64]).reshape(-1, 4)
+    assert all(any(set(batch) <= pool for pool in pools) for batch in batches.tolist())
+    padding = {
+        pool: sum(max(batch) * 4 - sum(batch) for batch in lengths[order[:64]].reshape(-1, 4))
+        for pool, order in orders.items()
+    }
+    assert padding[4] < padding[None] / 2
+    means = lengths[batches].mean(axis=1)
+    assert sorted(means) != list(means)
+
+
+@pytest.mark.parametrize("by", ["caption", "image"])
+def test_buckets_can_be_entered_in_the_middle(model, dataset, by):
+    """A resumed run finds the batches that would have come, whichever captions images bring."""
+    settings = {"bucket": 3, "by": by, "captions_per_image": 2}
+    whole = batches(model, dataset, epoch=1, **settings)
+    assert same(batches(model, dataset, epoch=1, seen=8, **settings), whole[2:])
+    plain = batches(model, dataset, epoch=1, by=by, captions_per_image=2)
+    assert not same(whole, plain)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_prepare_together_what_one_would(model, dataset, count):
+    """The images and the captions of a batch, each in one place, with the noise of their own."""
+    samples = [Sample(0, 3, (9, 10)), Sample(0, 1, (4,)), Sample(0, 3, (11,)), Sample(0, 5, (15,))]
+    alone = Collate(model, dataset, "features", 5)(samples)
+    parts = [
+        Collate(model, dataset, "features", 5, Division(number, count))(samples)
+        for number in range(count)
+    ]
+    for part in parts:
+        assert torch.equal(part.pairs.matches, alone.pairs.matches)
+    together = Regions.join([part.images for part in parts])
+    assert torch.equal(together.features, alone.images.features)
+    assert torch.equal(Tokens.join([part.texts for part in parts]).ids, alone.texts.ids)
+
+
+def test_a_process_without_an_item_prepares_one_that_does_not_count(model, dataset):
+    """Every process takes part in every step, for the others wait for it."""
+    collate = Collate(model, dataset, "features", 5, Division(2, 3))
+    batch = collate([Sample(0, 3, (9,)), Sample(0, 1, (4,))])
+    assert (len(batch.images), len(batch.texts), len(batch.pairs.image_ids)) == (1, 1, 2)
+
+
+def test_processes_with_batches_of_their_own_share_the_samples(model, dataset):
+    """Without gathering, each has the pairs of its own samples alone."""
+    parts = [
+        Collate(model, dataset, "features", 5, Division(number, 2, whole=False))(toy.samples(5))
+        for number in range(2)
+    ]
+    assert [part.pairs.image_ids.tolist() for part in parts] == [[0, 1, 2], [3, 4]]
+
+
+def test_the_wait_for_data_is_a_share_of_the_time(monkeypatch):
+    """Half a second of waiting, half a second of work: one half, and then anew."""
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(feeding, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+
+    def slow():
+        for batch in range(3):
+            now.seconds += 0.5
+            yield batch
+
+    class Loader:
+        dataset = sampler = batch_size = None
+
+        def __iter__(self):
+            return slow()
+
+    feed = feeding.Feed(Loader(), torch.device("cpu"))
+    shares = []
+    for _ in feed:
+        now.seconds += 0.5
+        shares.append(feed.wait_share())
+    assert shares == [0.5, 0.5, 0.5]

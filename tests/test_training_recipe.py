@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 import toy_matching as toy
@@ -30,7 +33,7 @@ def path(tmp_path):
         ("data.drop_last=false", "data.drop_last", False),
         ("data.dev=None", "data.dev", None),
         ("initial_weights.extractor=/a/b.npz", "initial_weights.extractor", "/a/b.npz"),
-        ("autocast=['model.x']", "autocast", ["model.x"]),
+        ("autocast=['model.x']", "autocast.parts", ["model.x"]),
     ],
 )
 def test_an_override_is_read_as_a_value(path, override, key, value):
@@ -67,9 +70,14 @@ def test_overrides_may_be_a_mapping(path):
         ("data.by=text", "data.by is 'text'"),
         ("data.train=", "data.train is ''"),
         ("average={'momentm': 0.9}", "average has no key 'momentm'. Did you mean 'momentum'?"),
+        ("autocast={'parts': 'all', 'dtype': 'float8'}", "autocast.dtype is 'float8'"),
+        ("accumulate=0", "accumulate is 0"),
         ("average.momentum=1", "average.momentum is 1"),
         ("warm_up={'epoch': 1}", "warm_up does not set epochs, only epoch"),
         ("vocabulary={'min_count': 4}", "no key 'min_count'. Did you mean 'minimum_count'?"),
+        ("train_cfg={'by_epoch': False, 'max_iters': 9}", "train_cfg counts iterations"),
+        ("nonfinite=ignore", "nonfinite.action is 'ignore'. Input should be 'stop' or 'skip'"),
+        ("nonfinite.most=0", "nonfinite.most is 0"),
         ("vocabulary={}", "one of 'minimum_count' and 'file'"),
         (
             "optim_wrapper.paramwise_cfg={'text_encoder': {'lr_mul': 1.0}}",
@@ -77,7 +85,7 @@ def test_overrides_may_be_a_mapping(path):
         ),
         (
             "optim_wrapper={'optimizer': {}, 'accumulative_counts': 2}",
-            "optim_wrapper.accumulative_counts is 2, and a checkpoint cannot hold",
+            "to the whole, and accumulate=2.",
         ),
     ],
 )
@@ -93,6 +101,7 @@ def test_a_wrong_setting_is_refused_by_its_name_with_the_nearest(path, override,
     [
         ("averge = None", "Did you mean 'average'"),
         ("data = dict(batchsize=3)", "Did you mean 'batch_size'"),
+        ("strategy = dict(type='FSDPStrategy')", "without MMEngine's strategies and wrappers"),
         ("this is no Python", "cannot be read as a recipe"),
         ("vocabulary = dict(minimum_count={4})", "cannot be read as a recipe"),
     ],
@@ -156,3 +165,67 @@ def test_settings_without_effect_on_the_weights_are_no_difference(path):
     assert differences(before, read_recipe(path, ["data.workers=4", "log_every=9"]).settings) == []
     changed = differences(before, read_recipe(path, ["optim_wrapper.optimizer.lr=1"]).settings)
     assert changed == ["optim_wrapper.optimizer.lr: was 0.01, is 1"]
+
+
+TRAINED = {
+    "chan-f8k.frozen": "caa4953e61213bff",
+    "mfa-f8k": "84c2112f531ed26b",
+    "mssan-f8k": "fe48c4789517f288",
+    "shan-f8k": "3d3c73348396939c",
+    "tvrn-f8k": "1190f3d666f21642",
+}
+"""Digests of all that these recipes set, as their published weights were trained."""
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_recipes_share_changed_none_of_their_settings(name):
+    """To the last key they are those of the runs that are published."""
+    settings = recipes._read_file(find_recipe(name))
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    assert digest[:16] == TRAINED[name]
+
+
+@pytest.fixture
+def family(tmp_path, monkeypatch):
+    """A recipe "toy" of a plugin, and what writes further recipes of another."""
+    toy.write_recipe(tmp_path / "ours" / "recipes")
+    folders = [tmp_path / "ours", tmp_path / "theirs"]
+    monkeypatch.setattr(recipes, "_plugin_folders", lambda: folders)
+
+    def write(file, text):
+        path = tmp_path / "theirs" / "recipes" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_recipe_builds_on_another_by_its_name(family):
+    """Through several generations, by name or by path; a dict is merged, and a child's key wins."""
+    family("mine.py", '_base_ = "toy"\nname = "mine"\nloss = dict(margin=0.5)\n')
+    family("next.py", '_base_ = ["./mine.py"]\nname = "next"\nseed = 3\naverage = None\n')
+    last = family("last.py", '_base_ = "next"\nname = "last"\ndata = dict(batch_size=2)\n')
+    settings, first = read_recipe(last).settings, read_recipe("toy").settings
+    assert settings["loss"] == first["loss"] | {"margin": 0.5}
+    assert settings["data"] == first["data"] | {"batch_size": 2}
+    assert (settings["name"], settings["seed"], settings["average"]) == ("last", 3, None)
+    assert settings["optim_wrapper"] == first["optim_wrapper"]
+    assert read_recipe(last, ["loss.margin=0.6"])["loss"]["margin"] == 0.6
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("toyy", "No recipe is called 'toyy'. Did you mean 'toy'"),
+        ("zoo:f8k-feature", "Did you mean 'zoo:f8k-features'"),
+        ("child", "child.py builds on itself (child.py -> child.py)"),
+        ("./absent.py", "absent.py"),
+    ],
+)
+def test_a_base_that_cannot_be_built_on_is_named(family, base, said):
+    """With the nearest name where there is one."""
+    child = family("child.py", f'_base_ = "{base}"\nname = "child"\n')
+    with pytest.raises(InputError) as raised:
+        read_recipe(child)
+    assert said in str(raised.value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import re
+import os
 import shlex
 import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -19,84 +20,28 @@ from safetensors.torch import load_file, save_file
 
 import toy_matching as toy
 import zoo
+from toy_runs import CrashError, ToyRun, crash_at, ends, equal, weights
 from zoo.cli import main
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
 from zoo.evaluation import evaluate
-from zoo.interfaces import Similarity
 from zoo.losses import MixedLoss
 from zoo.report.results import read_results
 from zoo.training import hooks
 from zoo.training.average import Average
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.data import Collate
-from zoo.training.hooks import AverageHook, WarmUpHook
+from zoo.training.hooks import WarmUpHook
 from zoo.training.optimizer import GroupByPrefix
 from zoo.training.pair import TrainedPair, autocast
 from zoo.training.session import train
 from zoo.weights import load_folder
 
 
-class CrashError(Exception):
-    """What ends a run in these tests."""
-
-
-@pytest.fixture(autouse=True)
-def _toy() -> None:
-    toy.register()
-
-
 @pytest.fixture
 def run(tmp_path):
     """Trains the toy recipe in tmp_path/run; keeps what was said in `run.said`."""
-    recipe, data = toy.write_recipe(tmp_path), toy.write_data(tmp_path / "data")
-
-    def start(*overrides, resume=False, recipe=recipe, work_dir="run", **options):
-        console = Console(file=io.StringIO(), width=200)
-        try:
-            return train(
-                recipe,
-                data,
-                tmp_path / work_dir,
-                resume=resume,
-                overrides=list(overrides),
-                console=console,
-                **options,
-            )
-        finally:
-            start.said = console.file.getvalue()
-
-    start.data, start.recipe, start.folder = data, recipe, tmp_path / "run"
-    return start
-
-
-def crash_at(monkeypatch, iteration):
-    """Let the next run end after that many iterations."""
-
-    def crash(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == iteration:
-            raise CrashError
-        return update(self, runner, batch_idx, data_batch, outputs)
-
-    update = AverageHook.after_train_iter
-    monkeypatch.setattr(AverageHook, "after_train_iter", crash)
-
-
-def weights(folder):
-    """The exported weights."""
-    return load_folder(folder).state_dict()
-
-
-def ends(folder):
-    """The exported weights, and the last ones with their average: what a run ended with."""
-    last = read_checkpoint(list_checkpoints(folder.parent / "checkpoints")[-1])
-    mean = {f"average.{name}": tensor for name, tensor in last.average.items()}
-    return {"step": torch.tensor(last.step), **weights(folder), **last.model, **mean}
-
-
-def equal(ours, theirs):
-    """Whether two states are equal bit for bit."""
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    return ToyRun(tmp_path)
 
 
 def test_a_run_ends_in_a_model_that_loads(run, monkeypatch):
@@ -317,6 +262,36 @@ def test_a_run_that_is_asked_to_stop_saves_its_last_iteration():
         saved.clear()
 
 
+def test_a_run_that_is_asked_to_stop_breaks_its_measurement_off(run, monkeypatch):
+    """Dev may take longer than a scheduler waits: it is measured when the run goes on."""
+    straight = ends(run(work_dir="straight"))
+    asked = []
+
+    def measured(*given, advance, **more):
+        if len(asked) < 1:
+            asked.append(os.kill(os.getpid(), signal.SIGTERM))
+        advance("images", 1, 8)
+        return evaluate(*given, **more)
+
+    monkeypatch.setattr("zoo.training.run.evaluate", measured)
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert run.steps()[-1] == "step_00000005"
+    assert run.log("dev") == []
+    assert equal(ends(run(resume=True)), straight)
+    assert [line["epoch"] for line in run.log("dev")] == [1, 2, 3, 4]
+
+
+def test_a_job_that_cannot_be_queued_again_is_told_so_before_it_trains(run, monkeypatch):
+    """Outside SLURM there is nothing that `--requeue` could ask."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="SLURM_JOB_ID is not set and there is no command scontr"):
+        run(requeue=True)
+    assert not run.folder.exists()
+
+
 @pytest.mark.parametrize("record", [True, False])
 def test_a_run_is_not_resumed_with_other_settings(run, monkeypatch, record):
     """Settings that change the weights are named, whether run.json is there or not."""
@@ -400,46 +375,6 @@ def test_a_part_begins_with_that_of_a_model_folder(run):
     assert torch.equal(ended["text_encoder.embed.weight"], begun["text_encoder.embed.weight"])
     with pytest.raises(InputError, match="does not fit the text_encoder of the recipe"):
         run(setting, "model.text_encoder={'type': 'toy_texts', 'dim': 5}", work_dir="other")
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(run, monkeypatch):
-    """The error names the iteration, and comes before the weights are touched."""
-    forward = toy.ToyAligner.forward
-
-    def poisoned(self, images, texts):
-        similarity = forward(self, images, texts)
-        return Similarity(similarity.scores * (torch.nan if self.training else 1))
-
-    monkeypatch.setattr(toy.ToyAligner, "forward", poisoned)
-    with pytest.raises(DataError, match="loss is nan at iteration 0"):
-        run()
-
-
-def test_a_run_that_diverges_keeps_its_checkpoints(run):
-    """Far too large a rate ends the run, at the iteration that it names, with finite weights."""
-    with pytest.raises(DataError, match=r"(gradient|loss) is (nan|inf) at iteration \d+") as raised:
-        run(
-            "optim_wrapper.optimizer.lr=1e25",
-            "optim_wrapper.optimizer.type=SGD",
-            "checkpoint.every=1",
-        )
-    reached = int(re.search(r"iteration (\d+)", str(raised.value)).group(1))
-    saved = list_checkpoints(run.folder / "checkpoints")
-    assert [int(path.name[5:]) for path in saved] == list(range(reached + 1))[-2:]
-
-
-def test_a_gradient_that_is_not_finite_stops_the_run(run, monkeypatch):
-    """Even where the loss is finite: before the update, not after."""
-    forward = toy.ToyImages.forward
-
-    def poisoned(self, batch):
-        if self.training:
-            self.project.weight.register_hook(lambda grad: grad * torch.nan)
-        return forward(self, batch)
-
-    monkeypatch.setattr(toy.ToyImages, "forward", poisoned)
-    with pytest.raises(DataError, match="norm of the gradient is nan at iteration 0"):
-        run()
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from test_contract import CAPTIONS, FEATURES, METHODS
+from test_contract import FEATURES, METHODS
 from zoo import two_pass_scoring
 from zoo.batch import Batch, Fragments, Regions
 from zoo.components import build
 from zoo.interfaces import Pairs, Scan, Similarity
 from zoo.losses import TripletLoss
 from zoo.ops import l2_normalize, pad
-from zoo.two_pass_scoring import score_block
+from zoo.testing.samples import CAPTIONS
+from zoo.two_pass_scoring import score_block, selection
 from zoo_chan.model import HardAligner
 
 PAIRWISE = ["chan-vha-lse", "chan-tha-softmax", "chan-vsa-mean", "shan-both-global_global"]
@@ -51,24 +53,22 @@ def block(captions: int = 24) -> tuple[Regions, list[str], Pairs]:
     return regions, texts, Pairs(torch.arange(20), numbers, torch.arange(20)[:, None] == numbers)
 
 
-def needed_by(loss, pairs: Pairs):
-    """What training hands on."""
-    return partial(loss.needed, pairs=pairs) if loss.selects else None
-
-
 @pytest.mark.parametrize(
     ("method", "loss"),
     [*((method, "triplet") for method in PAIRWISE), ("mssan", "adaptive"), ("mssan", "mixed")],
 )
 def test_loss_and_gradients_are_those_of_all_pairs(method, loss):
     """Of every weight; the margins that the loss keeps move as they would."""
-    model, (regions, texts, pairs) = METHODS[method].model(), block()
-    prepared = model.prepare_images(regions), model.text_encoder.prepare(texts)
+    model, (regions, captions, pairs) = METHODS[method].subject(method).model(), block()
+    prepared = model.prepare_images(regions), model.text_encoder.prepare(captions)
     found = []
     for two in (True, False):
         judge = build("loss", LOSSES[loss]).train()
         model.zero_grad()
-        value = judge(model(*prepared, needed_by(judge, pairs) if two else None), pairs)
+        images, texts = model.encode_prepared(prepared[0]), model.text_encoder(prepared[1])
+        needed = selection(judge, pairs) if two else None
+        similarity = score_block(model.aligner, images, texts, needed)
+        value = judge(replace(similarity, images=images, texts=texts), pairs)
         value.backward()
         gradients = {name: weight.grad for name, weight in model.named_parameters()}
         found.append((value.detach(), gradients, judge.state_dict()))
@@ -81,6 +81,34 @@ def test_loss_and_gradients_are_those_of_all_pairs(method, loss):
         if gradient is not None:
             scale = 1e-5 * gradient.abs().max().clamp(min=1e-2)
             assert_close(by_ours[name], gradient, rtol=1e-5, atol=float(scale))
+
+
+@pytest.mark.parametrize("method", ["chan-vha-lse", "sgraf-sgr"])
+def test_training_scores_in_two_passes_in_low_precision_too(monkeypatch, method):
+    """The aligner under autocast: weights that were cast without gradients are not used again."""
+    pytest.importorskip("mmengine", reason="training needs the extra 'train'")
+    from zoo.training.pair import TrainedPair
+
+    model, (regions, texts, pairs) = METHODS[method].subject(method).model(), block()
+    prepared = model.prepare_images(regions), model.text_encoder.prepare(texts)
+    batch, listed = SimpleNamespace(images=prepared[0], texts=prepared[1], pairs=pairs), []
+    score_pairs = type(model.aligner).score_pairs
+
+    def noted(self, images, texts, rows):
+        listed.append(rows)
+        return score_pairs(self, images, texts, rows)
+
+    monkeypatch.setattr(type(model.aligner), "score_pairs", noted)
+    found = []
+    for loss in (TripletLoss(0.1), TripletLoss(0.1)):
+        monkeypatch.setattr(type(model.aligner), "pairwise", not found)
+        model.zero_grad()
+        TrainedPair(model, loss, ["aligner"])(batch).backward()
+        found.append([weight.grad.clone() for weight in model.parameters()])
+
+    assert len(listed) == 1
+    for ours, all_pairs in zip(*found, strict=True):
+        assert_close(ours, all_pairs, rtol=0.05, atol=0.02 * float(all_pairs.abs().max()) + 1e-4)
 
 
 def sides(count: int = 32, dim: int = 48) -> tuple[Fragments, Fragments, Pairs]:
@@ -110,7 +138,7 @@ def test_few_pairs_are_scored_with_gradients(monkeypatch):
     monkeypatch.setattr(HardAligner, "score_pairs", noted)
     monkeypatch.setattr(HardAligner, "forward", torch.no_grad()(HardAligner.forward))
 
-    similarity = score_block(aligner, images, texts, needed_by(loss, pairs))
+    similarity = score_block(aligner, images, texts, selection(loss, pairs))
     ours = gradients(similarity, loss, pairs, [images.embeddings, texts.embeddings])
 
     assert 32 <= listed[0] <= 0.2 * 32**2
@@ -128,7 +156,7 @@ def test_near_ties_are_taken_as_float32_takes_them():
     leaves = [images.embeddings, texts.embeddings]
 
     ours = gradients(
-        score_block(aligner, images, texts, needed_by(loss, pairs)), loss, pairs, leaves
+        score_block(aligner, images, texts, selection(loss, pairs)), loss, pairs, leaves
     )
     plain = gradients(aligner(images, texts), loss, pairs, leaves)
 
@@ -145,7 +173,7 @@ def test_where_most_pairs_may_count_all_are_scored_with_gradients(monkeypatch):
     aligner, loss = HardAligner("vha", "mean"), TripletLoss(0.2)
     leaves = [images.embeddings, texts.embeddings]
 
-    ours = score_block(aligner, images, texts, needed_by(loss, pairs))
+    ours = score_block(aligner, images, texts, selection(loss, pairs))
     plain = aligner(images, texts)
 
     assert_close(ours.scores, plain.scores, rtol=0, atol=0)
@@ -192,7 +220,7 @@ def test_an_aligner_that_scores_otherwise_the_second_time_is_asked_once():
     aligner, loss = Noisy("vha", "mean"), TripletLoss(0.2)
 
     torch.manual_seed(3)
-    ours = score_block(aligner, images, texts, needed_by(loss, pairs)).scores
+    ours = score_block(aligner, images, texts, selection(loss, pairs)).scores
     torch.manual_seed(3)
 
     assert_close(ours, aligner(images, texts).scores, rtol=0, atol=0)

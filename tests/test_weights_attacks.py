@@ -18,11 +18,12 @@ import zoo
 from attacks.fuzz_headers import check_error, fuzz
 from attacks.headers import file_of, parts_of
 from attacks.pickles import Bomb, write_bombs
-from test_contract import BERT, FILES
+from test_contract import BERT
 from tiny import tiny_model
 from zoo.components import build
 from zoo.errors import WeightsError
 from zoo.safe_tensors import LONGEST_HEADER, MOST_TENSORS, TensorFile, opened, read_tensors
+from zoo.testing.samples import text_files
 from zoo.weights import load_folder, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -296,7 +297,7 @@ def test_a_header_that_begins_like_a_pickle_is_none(folder):
 def test_a_pickled_bert_is_no_beginning_of_a_training(tmp_path):
     """Transformers would open it where there is no safer file."""
     pytest.importorskip("transformers", reason="BERT is read with the extra text")
-    marker, encoder = tmp_path / "opened", build("text_encoder", BERT, FILES)
+    marker, encoder = tmp_path / "opened", build("text_encoder", BERT, text_files())
     bomb = write_bombs(tmp_path, marker)[0].rename(tmp_path / "pytorch_model.bin")
 
     with pytest.raises(WeightsError, match=r"has no model\.safetensors of a BERT"):

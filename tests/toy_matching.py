@@ -22,10 +22,10 @@ REGIONS, DIM = 3, 6
 class ToyImages(ImageEncoder[Fragments]):
     """Projects regions; noise blanks some of them; `fit` measures their mean."""
 
-    def __init__(self, dim: int = 8) -> None:
+    def __init__(self, dim: int = 8, dropout: float = 0.3) -> None:
         super().__init__()
         self.project = nn.Linear(DIM, dim)
-        self.dropout = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(dropout)
         self.register_buffer("mean", torch.zeros(DIM))
 
     def fit(self, batches) -> None:

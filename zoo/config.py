@@ -47,7 +47,7 @@ class Source(_Strict):
 
 
 class Member(_Strict):
-    """A model that was joined with others into one: its name, and the bytes of its weights."""
+    """A model that another was made of, alone or with others: its name, and its weights' bytes."""
 
     name: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -69,10 +69,11 @@ class ModelConfig(_Strict):
     zoo_version: str | None = None
     source: Source | None = None
     members: tuple[Member, ...] = ()
+    parent: Member | None = None
 
     def to_json(self) -> str:
         """As indented JSON text that ends in a line break."""
-        absent = {part for part in ("source", "members") if not getattr(self, part)}
+        absent = {part for part in ("source", "members", "parent") if not getattr(self, part)}
         return json.dumps(self.model_dump(exclude=absent), indent=2) + "\n"
 
 

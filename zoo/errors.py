@@ -30,3 +30,7 @@ class DataError(ZooError):
 
 class RegistryError(ZooError):
     """A registry file breaks its schema."""
+
+
+class ZooDeprecationWarning(DeprecationWarning):
+    """A plugin uses what goes with the next version of the API; says what to write instead."""

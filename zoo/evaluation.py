@@ -9,16 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .bars import Advance
 from .device import device_words
-from .errors import InputError
-from .metrics import Ties
+from .errors import DataError, InputError
+from .metrics import Share, Ties
+from .processes import Processes
 from .protocols import Measured, Protocol, folds_of, measure
-from .scores import HeldScores, SavedScores
+from .scores import IDENTITY, HeldScores, SavedScores, ScoresIndex
 from .split_scores import (
+    ALONE,
     Precision,
     model_dtype,
     readable,
@@ -100,6 +103,7 @@ def evaluate(
     model_sha256: str = "",
     facts: Mapping[str, Any] | None = None,
     advance: Advance | None = None,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Measure R@K both ways on one split; without a protocol, all images against all captions.
 
@@ -113,6 +117,10 @@ def evaluate(
     training told (seed, selection, ...); they go with the scores, as `model_sha256` does. The
     images are read as `readable` says, with its errors.
 
+    Several `processes` (`zoo.processes.joined_processes`) share the images and the captions, and
+    each yields the measurement that one would, to the last bit; `save_scores` is then a folder that
+    all of them can write to. Raises `DataError` where they would not score the same.
+
     >>> evaluate(model, dataset, protocol=choose_protocol("coco-1k"))  # doctest: +SKIP
     """
     if save_scores is not None and precision == "exact":
@@ -123,17 +131,23 @@ def evaluate(
     dataset = readable(model, dataset)
     shape = len(dataset.image_ids), len(dataset.captions)
     folds_of(protocol or Protocol(), dataset.pairs, shape)  # errors come before the work
-    told = {**(facts or {}), **_model_facts(model)}
-    if save_scores is not None:
+    told = {**(facts or {}), **_model_facts(model, processes)}
+    if save_scores is not None or processes.count > 1:
         index = scores_index(model, dataset, model_sha256)
-        saved = SavedScores.create(save_scores, index, dataset.pairs)
+        _check_alike(index, processes)
+    if save_scores is not None:
+        place = Path(save_scores)
+        saved = processes.once(lambda: SavedScores.create(place, index, dataset.pairs))
         if not saved.complete:
-            saved.tell(told)
-            saved.tell(_fill(saved, model, dataset, "float32", advance))
-        return evaluate_scores(saved, protocol=protocol, ties=ties)
+            _tell(saved, told, processes)
+            _tell(saved, _fill(saved, model, dataset, "float32", advance, processes), processes)
+        return processes.once(lambda: evaluate_scores(saved, protocol=protocol, ties=ties))
     held = HeldScores(shape)
-    told |= _fill(held, model, dataset, precision or "exact", advance)
-    measured = measure(held.scores, dataset.pairs, protocol, ties, dataset=dataset.name)
+    told |= _fill(held, model, dataset, precision or "exact", advance, processes)
+    share = Share(held.here, lambda values: np.add.reduce(processes.everyones(values)))
+    measured = measure(
+        held.scores, dataset.pairs, protocol, ties, dataset=dataset.name, share=share
+    )
     return _evaluation(dataset.name, dataset.split, dataset.fingerprint, measured, ties, told)
 
 
@@ -181,29 +195,59 @@ def _fill(
     dataset: Dataset,
     precision: Precision,
     advance: Advance | None,
+    processes: Processes,
 ) -> dict[str, Any]:
     """Score what is not scored yet; the times are those of all images, or unknown."""
     whole, started, scoring = scores.rows_done == 0, time.monotonic(), 0.0
-    for rows, seconds in score_in_blocks(
-        model, dataset, done=scores.rows_done, precision=precision, advance=advance
+    for part in score_in_blocks(
+        model,
+        dataset,
+        done=scores.rows_done,
+        precision=precision,
+        advance=advance,
+        processes=processes,
     ):
-        scores.append(rows)
-        scoring += seconds
+        scores.put(part.first, part.rows)
+        scoring += part.seconds
+        if isinstance(scores, HeldScores):
+            scores.count(part.done)
+            continue
+        processes.wait()  # the others' rows are there
+        if processes.first:
+            scores.count(part.done)
+    longest = max(processes.everyones(scoring))
     return {
         "seconds": time.monotonic() - started if whole else None,
-        "scoring_seconds": scoring if whole else None,
+        "scoring_seconds": longest if whole else None,
         "date": datetime.now(UTC).date().isoformat(),
         "precision": usable_precision(model, precision),
     }
 
 
-def _model_facts(model: MatchingModel) -> dict[str, Any]:
+def _tell(saved: SavedScores, facts: Mapping[str, Any], processes: Processes) -> None:
+    processes.once(lambda: saved.tell(facts))
+
+
+def _check_alike(index: ScoresIndex, processes: Processes) -> None:
+    """Raise `DataError`, in all processes, where one would score another model or other data."""
+    first, *others = processes.everyones({name: getattr(index, name) for name in IDENTITY})
+    for number, other in enumerate(others, 1):
+        if differing := [name for name in IDENTITY if other[name] != first[name]]:
+            raise DataError(
+                f"Process {number} of {processes.count} has another {' and '.join(differing)} than "
+                "process 0. Give all of them the same command, the same files and the same version "
+                "of the zoo."
+            )
+
+
+def _model_facts(model: MatchingModel, processes: Processes) -> dict[str, Any]:
+    shared = f", in each of {processes.count} processes" if processes.count > 1 else ""
     extracting = sum(map(Tensor.numel, model.extractor.parameters())) if model.extractor else 0
     parameters = sum(map(Tensor.numel, model.parameters()))
     return {
         "device": str(model.device),
         "torch_version": torch.__version__,
-        "measured_on": device_words(model.device),
+        "measured_on": device_words(model.device) + shared,
         "parameters": parameters - extracting,
         "parameters_with_extractor": parameters,
         "dtype": model_dtype(model),

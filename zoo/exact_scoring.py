@@ -10,6 +10,7 @@ measured of it later: the first caption of an image or the first five, one fold 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from .interfaces import Aligner, Scan
 
 Advance = Callable[[int], None]
 
-MOST_IN_DOUBT = 0.2
+MOST_IN_DOUBT = 0.5
 """If more of a block's pairs are in doubt, the whole block is sooner scored than they are."""
 
 
@@ -29,6 +30,8 @@ class ExactScorer:
 
     images: all of them, in blocks; rows are numbered through
     texts:  likewise; kept, and once more in bfloat16
+    starts: the row of each block's first image, where only some of the images are here
+    total:  then, the sum of a tensor over the processes that have the others
     pairs:  (pairs, 2), the rows of an image and of a text that belong together; those of an image
             in the order of its captions
     """
@@ -41,19 +44,22 @@ class ExactScorer:
         texts: Sequence[Batch],
         pairs: Tensor,
         device: torch.device | str = "cpu",
+        *,
+        starts: Sequence[int] | None = None,
+        total: Callable[[Tensor], Tensor] = lambda values: values,
     ) -> None:
         self.aligner, self.texts, self.device = aligner, texts, device
         self.starts = torch.tensor([0, *map(len, texts)]).cumsum(0)
         self.rounded = [aligner.rounded(block) for block in texts]
-        matches = torch.empty(len(pairs))
-        first = 0
-        for block in images:
+        matches, count = torch.zeros(len(pairs)), int(pairs[:, 0].max()) + 1
+        for first, block in zip(starts or _starts(images), images, strict=True):
             own = (pairs[:, 0] >= first) & (pairs[:, 0] < first + len(block))
             matches[own] = self._score_matches(block, pairs[own] - torch.tensor([first, 0]))
-            first += len(block)
+            count = max(count, first + len(block))
+        matches = total(matches)
         # What counts is the best of an image's first captions, however many; for a caption, any.
         # Where captions are shared, one of them may be taken as another image's: then any counts.
-        of_images = _by_row(pairs[:, 0], matches, first)
+        of_images = _by_row(pairs[:, 0], matches, count)
         shared = bool((pairs[:, 1].bincount() > 1).any())
         best = of_images.nan_to_num(-torch.inf).cummax(dim=1).values
         self.of_images = of_images if shared else best
@@ -104,6 +110,11 @@ class ExactScorer:
             found = self.aligner.score_pairs(images, texts, rows.to(self.device)).scores
             scores[own] = found.float().cpu()
         return scores
+
+
+def _starts(blocks: Sequence[Batch]) -> list[int]:
+    """The number of each block's first item."""
+    return [0, *accumulate(map(len, blocks))][:-1]
 
 
 def _by_row(rows: Tensor, values: Tensor, count: int) -> Tensor:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -70,7 +70,13 @@ class Pairs:
 
 
 class Component(nn.Module, ABC):
-    """A part that a configuration can name: built from JSON values and from text files."""
+    """A part that a configuration can name: built from JSON values and from text files.
+
+    without_gradient: names of its parameters, patterns as in a shell, that no gradient reaches and
+                      that are meant so; `zoo plugin check` asks of all others that one does
+    """
+
+    without_gradient: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Mapping[str, str]) -> Self:
@@ -95,7 +101,13 @@ class Component(nn.Module, ABC):
 
 
 class Encoder(Component, Generic[PreparedT, EncodedT], ABC):
-    """Reads items of one modality, each on its own."""
+    """Reads items of one modality, each on its own.
+
+    mixes_in_training: whether items of a batch meet in training, as in batch norm, which a paper
+                       may have; in evaluation they never do
+    """
+
+    mixes_in_training: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, items: Any, noise: Noise | None = None) -> PreparedT:

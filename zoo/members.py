@@ -131,7 +131,8 @@ class MeanScore(_OfMembers, Aligner[Encodings, Encodings]):
 
     def blocks_at_once(self, device: torch.device) -> int:
         """The fewest of a member."""
-        return min(int(member.blocks_at_once(device)) for member in self.members)
+        blocks: list[int] = [member.blocks_at_once(device) for member in self.members]
+        return min(blocks)
 
     def word_regions(self, images: Encodings, texts: Encodings) -> Tensor | None:
         """As the first member does, whose words `MemberTexts.words` tells."""

@@ -6,6 +6,7 @@ queries that find any of their matches among the first K. Its recall divides by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +41,29 @@ class Ranks:
     pairs: Rows
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which rows of a matrix are here, where several processes have some each.
+
+    here:  (images,), True for a row that is; the matrix may hold anything in the others
+    total: an array's sum over all processes, to each of them
+    """
+
+    here: NDArray[np.bool_]
+    total: Callable[[NDArray[Any]], NDArray[Any]]
+
+    @classmethod
+    def whole(cls, rows: int) -> Share:
+        """All of them are."""
+        return cls(np.ones(rows, np.bool_), lambda values: values)
+
+    def values(self, matrix: NDArray[Any], rows: Rows, columns: Rows) -> NDArray[Any]:
+        """Some entries of the matrix, wherever they are: (entries,)."""
+        found, own = np.zeros(len(rows), matrix.dtype), self.here[rows]
+        found[own] = matrix[rows[own], columns[own]]
+        return self.total(found)
+
+
 def retrieval_ranks(
     scores: Any,
     pairs: ArrayLike,
@@ -47,13 +71,15 @@ def retrieval_ranks(
     *,
     images: ArrayLike | None = None,
     texts: ArrayLike | None = None,
+    share: Share | None = None,
 ) -> Ranks:
     """Ranks both ways over scores (images, texts), in one pass over its rows.
 
     `scores` is an array, a tensor or a map of a file; `pairs` (pairs, 2) has the row and the column
     of what belongs together. With `images` or `texts`, the numbers of some rows or columns, only
-    those are looked at, as if there were no others. Raises `InputError` for NaN or infinite
-    scores, for pairs outside the matrix, and for an image or a text without a match.
+    those are looked at, as if there were no others. With a `share`, only its rows of the scores
+    are read, and each process that has one is given the ranks of all. Raises `InputError` for NaN
+    or infinite scores, for pairs outside the matrix, and for an image or a text without a match.
 
     >>> ranks = retrieval_ranks([[0.9, 0.2], [0.8, 0.1]], [[0, 0], [1, 1]])
     >>> ranks.images.tolist(), ranks.texts.tolist()
@@ -66,23 +92,26 @@ def retrieval_ranks(
     rows, columns = _numbers(images, matrix.shape[0]), _numbers(texts, matrix.shape[1])
     kept = _renumbered(all_pairs, rows, columns, matrix.shape)
     check_matched(all_pairs, rows, columns)
-    matched = matrix[rows[kept[:, 0]], columns[kept[:, 1]]]
+    share = share or Share.whole(len(matrix))
+    matched = share.values(matrix, rows[kept[:, 0]], columns[kept[:, 1]])
     _check_finite(matched, rows[kept[:, 0]], columns[kept[:, 1]])
     of_images = _best(kept[:, 0], kept[:, 1], matched, len(rows))
     of_texts = _best(kept[:, 1], kept[:, 0], matched, len(columns))
     ranks = Ranks(np.zeros(len(rows), np.int64), np.zeros(len(columns), np.int64), kept)
     for start in range(0, len(rows), ROWS):
-        part = slice(start, start + ROWS)
-        block = matrix[rows[part]][:, columns]
-        _check_finite(block, rows[part, None], columns)
-        first, end = np.searchsorted(kept[:, 0], (start, start + len(block)))
-        block[kept[first:end, 0] - start, kept[first:end, 1]] = -np.inf  # no match is outranked by
-        here = np.arange(start, start + len(block))  # another match of the same query
-        ahead = _outranks(block, of_images.rows(part), np.arange(len(columns))[None], ties)
-        ranks.images[part] = np.count_nonzero(ahead, axis=1)
+        here = np.arange(start, min(start + ROWS, len(rows)))
+        here = here[share.here[rows[here]]]
+        block = matrix[rows[here]][:, columns]
+        _check_finite(block, rows[here, None], columns)
+        own = kept[slice(*np.searchsorted(kept[:, 0], (start, start + ROWS)))]
+        own = own[np.isin(own[:, 0], here)]
+        block[np.searchsorted(here, own[:, 0]), own[:, 1]] = -np.inf  # no match is outranked by
+        # another match of the same query
+        ahead = _outranks(block, of_images.rows(here), np.arange(len(columns))[None], ties)
+        ranks.images[here] = np.count_nonzero(ahead, axis=1)
         ahead = _outranks(block, of_texts.columns(), here[:, None], ties)
         ranks.texts[:] += np.count_nonzero(ahead, axis=0)
-    return ranks
+    return Ranks(share.total(ranks.images), share.total(ranks.texts), kept)
 
 
 @dataclass(frozen=True)
@@ -92,8 +121,8 @@ class _Best:
     scores: NDArray[Any]
     numbers: Rows
 
-    def rows(self, part: slice) -> _Best:
-        return _Best(self.scores[part, None], self.numbers[part, None])
+    def rows(self, some: Rows) -> _Best:
+        return _Best(self.scores[some, None], self.numbers[some, None])
 
     def columns(self) -> _Best:
         return _Best(self.scores[None], self.numbers[None])

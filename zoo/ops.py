@@ -47,9 +47,13 @@ def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 
 def l2_normalize(embeddings: Tensor) -> Tensor:
-    """Scale to unit length along the last axis: x / (||x|| + 1e-8); a zero vector stays zero."""
-    length: Tensor = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True)
-    return embeddings / (length + 1e-8)
+    """Scale to unit length along the last axis: x / (||x|| + 1e-8); a zero vector stays zero.
+
+    In float32 at least: to float16, 1e-8 is 0.
+    """
+    full = in_full(embeddings)
+    length: Tensor = torch.linalg.vector_norm(full, dim=-1, keepdim=True)
+    return (full / (length + 1e-8)).to(embeddings.dtype)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

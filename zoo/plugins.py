@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +24,7 @@ from .cards import Registry, TakenNameError
 from .component_table import ComponentTable, Entry, core_table
 from .config import Provider
 from .entry_points import Candidate, candidates
-from .errors import PluginError, RegistryError
+from .errors import PluginError, RegistryError, ZooDeprecationWarning
 from .registry import read_registry, shipped_registry
 
 Status = Literal[
@@ -42,8 +43,10 @@ Status = Literal[
 class PluginRecord:
     """An installed plugin: where it comes from, and whether the zoo could use it.
 
+    api: the version of the API that it was written for, empty where that is not known
     reason: why it was not loaded, empty when it was; error: the exception behind the reason
     components: kind and name of each; cards: the registry fragments that it adds
+    notes: what its author should change though it works, such as a hook that is deprecated
     """
 
     name: str
@@ -52,6 +55,8 @@ class PluginRecord:
     version: str
     status: Status = "loaded"
     reason: str = ""
+    api: str = ""
+    notes: tuple[str, ...] = ()
     components: tuple[tuple[str, str], ...] = ()
     cards: tuple[Path, ...] = ()
     error: BaseException | None = field(default=None, compare=False, repr=False)
@@ -73,17 +78,25 @@ class Discovery:
     components: ComponentTable
     registry: Registry
 
+    def record(self, name: str) -> PluginRecord:
+        """What is known of the plugin of that name, loaded or not.
+
+        Raises `PluginError` when none is installed.
+        """
+        for record in self.records:
+            if record.name == name:
+                return record
+        raise PluginError(
+            f"The plugin {name!r} is not installed. Install the package that provides it; "
+            "`zoo plugins` shows what is there."
+        )
+
     def require(self, name: str) -> PluginRecord:
         """The loaded plugin of that name.
 
         Raises `PluginError` that says why there is none, and what to do.
         """
-        found = next((record for record in self.records if record.name == name), None)
-        if found is None:
-            raise PluginError(
-                f"The plugin {name!r} is not installed. Install the package that provides it; "
-                "`zoo plugins` shows what is there."
-            )
+        found = self.record(name)
         if found.status != "loaded":
             raise PluginError(f"{_account(found)}. {_remedy(found)}") from found.error
         return found
@@ -92,9 +105,9 @@ class Discovery:
 class _Refused(Exception):  # noqa: N818 - a verdict on its way to a record, never shown
     """Why a plugin is not used."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, api: str = "") -> None:
         self.status: Status = status
-        self.reason = reason
+        self.reason, self.api = reason, api
 
 
 @cache
@@ -122,25 +135,32 @@ def discover_in(
     *,
     disabled: Collection[str] = (),
     strict: bool = False,
+    specs: Any = hooks,
 ) -> Discovery:
     """Load the plugins of some distributions, and our own.
 
-    With `strict`, raises `PluginError` that lists every plugin neither loaded nor disabled.
+    `specs` holds the hooks' specifications, their version and adapters, as `zoo.hooks` does. With
+    `strict`, raises `PluginError` that lists every plugin neither loaded nor disabled.
     """
     components, registry = core_table(), shipped_registry()
     records: dict[str, PluginRecord] = {}
     for candidate in candidates(distributions):
+        api, notes = "", tuple[str, ...]()
         try:
             _check_free(candidate, records, disabled)
-            manager = _manage(_import(candidate))
+            plugin = _import(candidate)
+            api = _check_version(plugin, specs.API_VERSION)
+            manager, notes = _manage(plugin, specs)
             staged = _ask_components(candidate, manager, components)
             cards = _ask_cards(manager)
             registry = _join(cards, registry)
         except _Refused as refusal:
-            record = _record(candidate, refusal.status, refusal.reason, error=refusal.__cause__)
+            told = {"api": api or refusal.api, "notes": notes, "error": refusal.__cause__}
+            record = _record(candidate, refusal.status, refusal.reason, **told)
         else:
             components.entries.update(staged)
-            record = _record(candidate, components=tuple(staged), cards=cards)
+            found = {"components": tuple(staged), "cards": cards}
+            record = _record(candidate, api=api, notes=notes, **found)
         records[f"{candidate.name} of {candidate.distribution}"] = record
     if strict:
         _check_all(records.values())
@@ -166,33 +186,38 @@ def _check_free(
 
 def _import(candidate: Candidate) -> Any:
     with _blame("import-error"):
-        plugin = candidate.entry_point.load()
-        written_for = getattr(plugin, "ZOO_API_VERSION", None)
-    if not _fits(written_for):
-        offered = ".".join(map(str, hooks.API_VERSION))
-        raise _Refused(
-            "incompatible", f"its ZOO_API_VERSION is {written_for!r}, and this zoo offers {offered}"
-        )
-    return plugin
+        return candidate.entry_point.load()
 
 
-def _fits(version: Any) -> bool:
-    if not isinstance(version, tuple) or [type(part) for part in version] != [int, int]:
-        return False
-    major, minor = hooks.API_VERSION
-    return bool(version[0] == major and version[1] <= minor)
+def _check_version(plugin: Any, offered: tuple[int, int]) -> str:
+    """The version that a plugin was written for, where it fits what is offered."""
+    with _blame("import-error"):
+        version: Any = getattr(plugin, "ZOO_API_VERSION", None)
+    known = isinstance(version, tuple) and [type(part) for part in version] == [int, int]
+    said = ".".join(map(str, version)) if known else ""
+    if not known or version[0] != offered[0] or version[1] > offered[1]:
+        zoo = ".".join(map(str, offered))
+        reason = f"its ZOO_API_VERSION is {version!r}, and this zoo offers {zoo}"
+        raise _Refused("incompatible", reason, said)
+    return said
 
 
-def _manage(plugin: Any) -> pluggy.PluginManager:
-    """A manager that knows this plugin alone, so that a hook call asks nobody else."""
+def _manage(plugin: Any, specs: Any) -> tuple[pluggy.PluginManager, tuple[str, ...]]:
+    """A manager that knows this plugin alone, so that a hook call asks nobody else; and notes."""
     manager = pluggy.PluginManager("zoo")
-    manager.add_hookspecs(hooks)
-    with _blame("invalid"):
+    manager.add_hookspecs(specs)
+    # Recorded, not shown: who runs a command cannot mend a plugin, and `-W error` would stop it.
+    with warnings.catch_warnings(record=True) as caught, _blame("invalid"):
+        warnings.simplefilter("always")
         manager.register(plugin)
+        for adapter in specs.ADAPTERS:
+            if manager.get_hookcallers(plugin) and hasattr(plugin, adapter.old):
+                manager.register(adapter.make(getattr(plugin, adapter.old)))
         manager.check_pending()
     if not manager.get_hookcallers(plugin):
         raise _Refused("invalid", "it implements no hook of the zoo")
-    return manager
+    deprecated = [one for one in caught if issubclass(one.category, ZooDeprecationWarning)]
+    return manager, tuple(str(one.message).splitlines()[0] for one in deprecated)
 
 
 def _ask_components(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .metrics import Ranks, Rows, Ties, check_matched, ranks_report, retrieval_ranks
+from .metrics import Ranks, Rows, Share, Ties, check_matched, ranks_report, retrieval_ranks
 from .spelling import nearest
 
 AUTO = "auto"
@@ -104,17 +104,20 @@ def measure(
     ties: Ties = "against",
     *,
     dataset: str = "",
+    share: Share | None = None,
 ) -> Measured:
     """Measure scores (images, captions) with their pairs (pairs, 2) under a protocol.
 
-    The name of the data set tells what the field calls it where the protocol has no name. Raises
+    The name of the data set tells what the field calls it where the protocol has no name. Of a
+    `share`, only its rows of the scores are read (`retrieval_ranks`). Raises
     `InputError` where there are fewer images than it takes, or they do not part into its folds,
     and the errors of `retrieval_ranks`.
     """
     protocol, shape = protocol or Protocol(), np.shape(scores)
     folds = folds_of(protocol, pairs, shape)
     ranks = tuple(
-        retrieval_ranks(scores, pairs, ties, images=rows, texts=columns) for rows, columns in folds
+        retrieval_ranks(scores, pairs, ties, images=rows, texts=columns, share=share)
+        for rows, columns in folds
     )
     reports = [ranks_report(fold) for fold in ranks]
     images, captions = sum(len(rows) for rows, _ in folds), sum(len(texts) for _, texts in folds)

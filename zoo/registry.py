@@ -75,13 +75,21 @@ def _check_names(added: RegistryFile, onto: Registry, document: strict_yaml.Docu
         for name in getattr(added, section):
             if name in getattr(onto, section):
                 place = document.place((section, name))
-                raise TakenNameError(f"{place}: the name is taken already. Choose another name.")
+                owner = _owner(onto, section, name)
+                raise TakenNameError(
+                    f"{place}: the name is taken already, by plugin {owner!r}. Choose another name."
+                )
     for name, model in added.models.items():
         if model.method not in added.methods and model.method not in onto.methods:
             place = document.place(("models", name, "method"))
             raise RegistryError(
                 f"{place}: no method is called {model.method!r}. Describe it under methods."
             )
+
+
+def _owner(registry: Registry, section: str, name: str) -> str:
+    method = name if section == "methods" else registry.models[name].method
+    return registry.methods[method].plugin
 
 
 def _check_members(added: RegistryFile, registry: Registry, document: strict_yaml.Document) -> None:

@@ -146,21 +146,28 @@ class SavedScores:
         return np.memmap(path, "<f4", "r", len(header), (rows, captions))
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add the scores of the next images, (images, captions), and make them durable.
+        """Add the scores of the next images, (images, captions), and make them durable."""
+        done = self.index.rows_done
+        self.put(done, rows)
+        self.count(done + len(rows))
 
-        They are written as a file and not through a map, so that a full disk is an error and not
-        the end of the process. Raises `DataError` for it; what was there before stays.
+    def put(self, first: int, rows: NDArray[np.float32]) -> None:
+        """Make the scores of the images from number `first` on durable, (images, captions).
+
+        Several processes may, each its own; what is there counts once `count` was told so. Rows are
+        written as a file and not through a map, so that a full disk is an error and not the end of
+        the process. Raises `DataError` for it; what was there before stays.
         """
         done, total = self.index.rows_done, len(self.index.image_ids)
-        if rows.shape[1:] != (self.index.captions,) or done + len(rows) > total:
+        if rows.shape[1:] != (self.index.captions,) or first < done or first + len(rows) > total:
             raise InputError(
-                f"Rows of shape {rows.shape} do not fit after {done} of a matrix of shape "
+                f"Rows of shape {rows.shape} do not fit after {first} of a matrix of shape "
                 f"{self.index.shape}. Append (images, captions) in the order of the images."
             )
         start = len(_npy_header(self.index.shape, np.dtype("<f4")))
         try:
             with (self.folder / SCORES).open("r+b") as file:
-                file.seek(start + 4 * done * self.index.captions)
+                file.seek(start + 4 * first * self.index.captions)
                 file.write(np.ascontiguousarray(rows, "<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
@@ -170,8 +177,11 @@ class SavedScores:
                 "bytes are needed). Free some space and give the command once more; it goes on "
                 "where it stopped."
             ) from error
-        finished = self._digest() if done + len(rows) == total else ""
-        update = {"rows_done": done + len(rows), "contents": finished}
+
+    def count(self, rows_done: int) -> None:
+        """Note that so many images are scored, from the first on, and their rows are there."""
+        whole = rows_done == len(self.index.image_ids)
+        update = {"rows_done": rows_done, "contents": self._digest() if whole else ""}
         self.index = self.index.model_copy(update=update)
         self._write_index()
 
@@ -233,13 +243,18 @@ class HeldScores:
     """Scores that are made in the same way and kept in memory: (images, captions), float32."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self.scores = np.empty(shape, np.float32)
+        self.scores = np.empty(shape, np.float32)  # rows that are never put take no memory
+        self.here = np.zeros(shape[0], np.bool_)  # (images,), whose rows were put
         self.rows_done = 0
 
-    def append(self, rows: NDArray[np.float32]) -> None:
-        """Add the scores of the next images."""
-        self.scores[self.rows_done : self.rows_done + len(rows)] = rows
-        self.rows_done += len(rows)
+    def put(self, first: int, rows: NDArray[np.float32]) -> None:
+        """Keep the scores of the images from number `first` on."""
+        self.scores[first : first + len(rows)] = rows
+        self.here[first : first + len(rows)] = True
+
+    def count(self, rows_done: int) -> None:
+        """Note that so many images are scored, from the first on, here or elsewhere."""
+        self.rows_done = rows_done
 
 
 def listing_fingerprint(

@@ -9,6 +9,7 @@ float32, with gradients. Loss and gradients are those of scoring all with gradie
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,13 @@ from torch import Tensor
 
 from .batch import Batch
 from .device import multiplies_bfloat16
-from .interfaces import Aligner, Scan, Similarity
+from .interfaces import Aligner, Loss, Pairs, Scan, Similarity
 
 Needed = Callable[[Scan], Tensor]
 """From what is known of the scores to the pairs that a loss may need: (images, texts), bool."""
+
+Compare = Callable[[Any, Any], Similarity]
+Gather = Callable[[Scan], Scan]
 
 FEW = 0.2
 """The share of a block's pairs up to which they are sooner scored as a list than with the block."""
@@ -28,34 +32,51 @@ LEAST = 16
 """With fewer images or texts, three pairs of each match are not few."""
 
 
+def selection(loss: Loss, pairs: Pairs) -> Needed | None:
+    """What a loss may need of a block; None: all, or the block is too small to gain by it."""
+    if not loss.selects or min(pairs.matches.shape) < LEAST:
+        return None
+    return partial(loss.needed, pairs=pairs)
+
+
 def score_block(
-    aligner: Aligner[Any, Any], images: Batch, texts: Batch, needed: Needed | None = None
+    aligner: Aligner[Any, Any],
+    images: Batch,
+    texts: Batch,
+    needed: Needed | None = None,
+    *,
+    compare: Compare | None = None,
+    gather: Gather | None = None,
+    first: int = 0,
 ) -> Similarity:
     """As `aligner(images, texts)`, with gradients where the loss needs them.
 
-    needed: says which pairs a loss needs that reads the scores alone; None: all. Other scores may
-            be bfloat16's, where they are certain to be none that such a loss takes, and there are
-            no levels
+    needed:  says which pairs a loss needs that reads the scores alone; None: all. Other scores may
+             be bfloat16's, where they are certain to be none that such a loss takes, and there are
+             no levels
+    compare: compares all of them, where that is not left to the aligner
+    gather:  where these images are rows of a larger block: from a scan of these to that of all, of
+             which `needed` speaks; `first` is the row of the first of these
     """
-    if needed is not None and _worth_while(aligner, images, texts):
-        for scan in _scans(aligner, images, texts):
-            wanted = needed(scan)
+    compare = compare or aligner
+    if needed is not None and aligner.pairwise and torch.is_grad_enabled():
+        for scan in _scans(aligner, compare, images, texts):
+            wanted = needed(gather(scan) if gather else scan)
             if wanted.float().mean() <= FEW:
-                return _again(aligner, images, texts, scan, wanted)
-    return aligner(images, texts)
+                return _again(aligner, images, texts, scan, wanted[first : first + len(images)])
+    return compare(images, texts)
 
 
-def _worth_while(aligner: Aligner[Any, Any], images: Batch, texts: Batch) -> bool:
-    enough = min(len(images), len(texts)) >= LEAST
-    return enough and aligner.pairwise and torch.is_grad_enabled()
-
-
-@torch.no_grad()
-def _scans(aligner: Aligner[Any, Any], images: Batch, texts: Batch) -> Iterator[Scan]:
+def _scans(
+    aligner: Aligner[Any, Any], compare: Compare, images: Batch, texts: Batch
+) -> Iterator[Scan]:
     """What is known of all scores, the soonest known first."""
     if aligner.scans and multiplies_bfloat16(next(iter(images.tensors().values())).device):
-        yield aligner.scan(aligner.rounded(images), aligner.rounded(texts))
-    scores = aligner(images, texts).scores.float()
+        with torch.no_grad():
+            scan = aligner.scan(aligner.rounded(images), aligner.rounded(texts))
+        yield scan
+    with torch.no_grad():
+        scores = compare(images, texts).scores.float()
     yield Scan(scores, torch.zeros_like(scores))
 
 

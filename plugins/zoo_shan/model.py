@@ -30,6 +30,7 @@ from zoo.encoders.words import ReadsWords
 from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.attention import Attention, cosine, weigh
+from zoo.kernels.products import products
 from zoo.ops import dot_products, in_full, l2_normalize, masked_mean
 from zoo.options import check_choice, check_fraction, check_positive
 
@@ -281,8 +282,8 @@ def _embeddings(part: Fragments | None) -> Tensor:
 
 def _products(images: Fragments, texts: Fragments) -> Tensor:
     """(images, regions, texts, words)."""
-    products = images.embeddings.flatten(0, 1) @ texts.embeddings.flatten(0, 1).T
-    return products.view(*images.mask.shape, *texts.mask.shape)
+    made = products(images.embeddings.flatten(0, 1), texts.embeddings.flatten(0, 1))
+    return made.view(*images.mask.shape, *texts.mask.shape)
 
 
 def _gram(side: Side) -> Tensor:

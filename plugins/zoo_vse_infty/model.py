@@ -120,6 +120,8 @@ class RegionEncoder(ReadsRegions[Whole]):
                  regions; ours keeps at least one)
     """
 
+    mixes_in_training = True  # the perceptron's batch norm
+
     def __init__(self, feature_dim: int = 2048, dim: int = 1024, region_drop: float = 0.0) -> None:
         super().__init__(feature_dim, dim, region_drop)
         self.perceptron = Perceptron(feature_dim, dim)

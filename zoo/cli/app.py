@@ -9,6 +9,7 @@ import typer
 from ..version import __version__
 from . import (
     ablating,
+    benching,
     catalogue,
     comparing,
     conversion,
@@ -22,9 +23,11 @@ from . import (
     measuring,
     naming,
     pairing,
+    plugin_kit,
     pulling,
     pushing,
     reporting,
+    running,
     training,
 )
 
@@ -66,6 +69,7 @@ app.command("register")(naming.register)
 app.command("unregister")(naming.unregister)
 app.command("join")(naming.join)
 app.command("plugins")(catalogue.plugins)
+app.add_typer(plugin_kit.plugin, name="plugin")
 app.command("pull")(pulling.pull)
 app.command("push")(pushing.push)
 app.add_typer(pulling.cache, name="cache")
@@ -75,7 +79,8 @@ app.command("doctor")(diagnosis.doctor)
 app.command("extract")(extraction.extract)
 app.command("merge-features")(extraction.merge_features)
 app.command("convert-features")(conversion.convert_features)
-app.command("train")(training.train)
+app.command("train", cls=training.TrainCommand)(training.train)
+app.command("runs")(running.runs)
 app.command("ablate")(ablating.ablate)
 app.command("evaluate")(measuring.evaluate)
 app.command("compare")(pairing.compare)
@@ -83,3 +88,4 @@ app.command("ensemble")(ensembling.ensemble)
 app.command("extended")(extending.extended)
 app.command("report")(reporting.report)
 app.command("results")(comparing.results)
+app.command("bench")(benching.bench)

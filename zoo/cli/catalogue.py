@@ -107,9 +107,10 @@ def _whole(card: Card) -> dict[str, Any]:
 
 
 def _record(record: Any) -> dict[str, Any]:
-    plain = ("name", "module", "distribution", "version", "status", "reason")
+    plain = ("name", "module", "distribution", "version", "api", "status", "reason")
     return {
         **{key: getattr(record, key) for key in plain},
+        "notes": list(record.notes),
         "components": [{"kind": kind, "name": name} for kind, name in record.components],
         "cards": [str(path) for path in record.cards],
     }

@@ -63,7 +63,9 @@ def extract(
         ),
     ] = None,
     dtype: Annotated[Stored, typer.Option(help="How features are stored.")] = Stored.fp16,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photographs at once.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Photographs at once; more on a GPU.")
+    ] = 16,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read files; one a core, at most 8.")
     ] = None,

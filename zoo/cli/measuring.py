@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ..errors import InputError
+from ..workers import is_worker, run_workers
 from .matching import Device
 from .names import complete_model, model_folder
 from .outputs import check_writable, write_json
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..evaluation import Evaluation
     from ..model import MatchingModel
+    from ..processes import Processes
     from ..protocols import Protocol
 
 
@@ -69,6 +72,14 @@ def evaluate(
         typer.Option(metavar="FOLDER", help="Measure saved scores again, without model and data."),
     ] = None,
     device: Device = "cpu",
+    nproc: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Share the work among so many processes here. Those that torchrun or srun "
+            "started share it without.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page with ranks and what goes wrong."),
@@ -92,7 +103,12 @@ def evaluate(
 
     Example: zoo evaluate chan-f8k --data flickr8k --split test --json out.json
     """
+    if nproc is not None and nproc > 1 and not is_worker():
+        _check_shareable(scores, save_scores, report)
+        run_workers(context.obj.arguments, nproc)
+        return
     from ..data.dataset import open_dataset
+    from ..processes import joined_processes, own_device
     from ..protocols import choose_protocol
     from ..report.tables import evaluation_facts, evaluation_table
     from ..version import __version__
@@ -121,13 +137,18 @@ def evaluate(
         if save_scores is not None:
             check_writable(save_scores, "--save-scores", "folder")
         dataset = open_dataset(data, split or TEST, features=features)
-        loaded = load_folder(folder, device=device)
-        with kept_scores(save_scores, report) as place:
-            evaluation, model_facts = _measure(
-                loaded, folder, dataset, chosen, ties, place, precision
-            )
-            if report is not None and place is not None:
-                write_report(report, place, evaluation, chosen, dataset)
+        with joined_processes(device) as processes:
+            if processes.count > 1:
+                _check_shareable(scores, save_scores, report)
+            loaded = load_folder(folder, device=own_device(device, processes))
+            with kept_scores(save_scores, report) as place:
+                evaluation, model_facts = _measure(
+                    loaded, folder, dataset, chosen, ties, place, precision, processes
+                )
+                if report is not None and place is not None and processes.first:
+                    write_report(report, place, evaluation, chosen, dataset)
+        if not processes.first:
+            return
     name = model_facts["model"] or model
     title = f"{name} on {evaluation.dataset} {evaluation.split}, {evaluation.protocol}"
     rsum = f"rsum {evaluation.metrics['rsum']:.2f}"
@@ -148,6 +169,17 @@ def _captions(given: str | None) -> int | Literal["all"] | None:
     if given.isdecimal() and int(given) > 0:
         return int(given)
     raise InputError(f"--captions is {given!r}. Give a number from 1 on, or all.")
+
+
+def _check_shareable(scores: Path | None, kept: Path | None, report: Path | None) -> None:
+    """Raise `InputError` for what several processes cannot share."""
+    if scores is not None:
+        raise InputError("Saved scores are measured by one process. Leave --nproc out.")
+    if report is not None and kept is None:
+        raise InputError(
+            "Several processes make a page of scores that all of them write. Say where these are "
+            "kept with --save-scores FOLDER, or make the page with one process."
+        )
 
 
 def _places(folder: Path | None, save_results: bool, into: str | None, ties: Ties) -> list[Path]:
@@ -179,6 +211,7 @@ def _measure(
     ties: Ties,
     save_scores: Path | None,
     precision: Precision | None,
+    processes: Processes,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The measurement, and what is known of the weights in the model's folder."""
     from ..evaluation import evaluate as measure
@@ -187,7 +220,7 @@ def _measure(
     from ..saving import WEIGHTS
 
     weights, training = sha256(folder / WEIGHTS), training_facts(folder)
-    with progress() as advance:
+    with progress() if processes.first else nullcontext() as advance:
         evaluation = measure(
             model,
             dataset,
@@ -198,6 +231,7 @@ def _measure(
             model_sha256=weights,
             facts=training,
             advance=advance,
+            processes=processes,
         )
     name = model.config.name if model.config else ""
     return evaluation, {"model": name, "model_sha256": weights, **training}

@@ -18,7 +18,7 @@ from .rounding import HALF, Rounded, product_errors, sums_in_float32
 
 ROWS, COLUMNS = 64 * 36, 512
 """Fragments of either side multiplied at once: 4.5 MiB of similarities in float32, of all shapes
-tried the fastest on a CPU with 1 MiB of second-level cache a core (benchmarks/README.md)."""
+tried the fastest on a CPU with 1 MiB of second-level cache a core (docs/benchmarks.md)."""
 
 LARGER = 8
 """Times as many of either on other devices, where each block costs launches. Not yet measured."""

@@ -1,7 +1,7 @@
 """Products of matrices by the faster of the two libraries that torch has on a CPU.
 
 For float32 torch takes MKL, which leaves AVX-512 alone on processors that are not Intel's. There
-oneDNN, which torch takes for bfloat16, is more than twice as fast (benchmarks/README.md).
+oneDNN, which torch takes for bfloat16, is more than twice as fast (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 LEAST = 2**26
@@ -18,7 +20,7 @@ LEAST = 2**26
 
 
 class Rows:
-    """Vectors (rows, dim) that are multiplied with several others. Nothing here has a gradient."""
+    """Vectors (rows, dim) that are multiplied with several others, without a gradient."""
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
@@ -39,8 +41,29 @@ class Rows:
 
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
-    """The dot product of each row with each column: (rows, columns). Has no gradient."""
-    return Rows(rows).products(columns)
+    """The dot product of each row (rows, dim) with each of the columns (columns, dim).
+
+    >>> products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[11.,  2.]])
+    """
+    apply: Any = _Products.apply
+    result: Tensor = apply(rows, columns)
+    return result
+
+
+class _Products(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, columns: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, columns)
+        return Rows(rows).products(columns)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = ctx.saved_tensors
+        of_products = gradient[0]
+        of_rows = Rows(of_products).products(columns.T)
+        return of_rows, Rows(of_products.T).products(rows.T)
 
 
 def _by_one_dnn(rows: Tensor) -> bool:

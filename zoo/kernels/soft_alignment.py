@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
 
 CPU = Sizes(64 * 36, 1024, 2**18)
 """9 MiB and 1 MiB of similarities in float32; of the shapes tried no other was faster on a CPU with
-1 MiB of second-level cache a core (benchmarks/README.md)."""
+1 MiB of second-level cache a core (docs/benchmarks.md)."""
 
 ACCELERATOR = Sizes(2**13, 2**12, 2**25)
 """On other devices, where each step costs a launch; 128 MiB in float32. Not yet measured."""

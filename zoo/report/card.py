@@ -25,6 +25,8 @@ PROVENANCE = (
     "command",
     "seed",
     "selection",
+    "parent",
+    "changes",
     "ties",
     "dtype",
     "precision",
@@ -224,6 +226,9 @@ def _parts(config: ModelConfig) -> Table:
         rows.append(("plugin", f"{plugin.name} ({plugin.distribution} {plugin.version})"))
     for member in config.members or ():
         rows.append(("mean of the scores of", f"{member.name} (weights {member.sha256})"))
+    if config.parent is not None:
+        parent = config.parent
+        rows.append(("trained on from", f"{parent.name} (weights {parent.sha256})"))
     if config.source is not None:
         source = config.source
         rows.append(("imported from", f"{source.file} ({source.size:,} bytes, {source.sha256})"))

@@ -158,13 +158,15 @@ def plugin_table(records: Iterable[PluginRecord]) -> Table:
         (
             record.name,
             f"{record.distribution} {record.version}",
+            record.api,
             record.status,
             "\n".join(f"{kind} {name}" for kind, name in record.components),
-            record.reason,
+            "\n".join(filter(None, (record.reason, *record.notes))),
         )
         for record in records
     ]
-    return Table("", ("name", "distribution", "status", "provides", "reason"), rows)
+    headers = ("name", "distribution", "API", "status", "provides", "reason")
+    return Table("", headers, rows)
 
 
 def ranking_table(

@@ -8,9 +8,9 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from .ablation import Ablation
-    from .session import train
+    from .session import plan, train
 
-__all__ = ["Ablation", "train"]
+__all__ = ["Ablation", "plan", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,10 +19,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'zoo.training' has no attribute {name!r}")
     try:
         from .ablation import Ablation
-        from .session import train
+        from .session import plan, train
     except ImportError as error:
         raise InputError(
             f"Training needs MMEngine, which cannot be imported ({error}). "
             "Install it: pip install 'itm-zoo[train]'"
         ) from error
-    return {"Ablation": Ablation, "train": train}[name]
+    return {"Ablation": Ablation, "plan": plan, "train": train}[name]

@@ -26,9 +26,10 @@ from ..spelling import nearest
 from ..version import __version__
 from ..weights import load_folder
 from .ablation_record import AblationRecord
+from .continuing import what_changed
 from .overrides import parse
 from .recipe import read_recipe
-from .run_folder import RunFolder, now, this_command
+from .run_folder import RunFolder, now, run_meta, this_command
 from .session import data_prints, default_device, open_data, open_split, train
 from .settings import FULL
 from .trial import Trial
@@ -187,7 +188,8 @@ class Ablation:
             record = trial.folder.record()
             if record is not None and trial.folder.state() != "new":
                 prints = data_prints(trial.recipe, self.data, training, dev)
-                trial.folder.check_same(record, trial.recipe, prints)
+                asked = run_meta(trial.recipe, prints)
+                what_changed(record, asked, trial.folder.path, "exact")
             if trial.row not in checked:
                 checked.add(trial.row)
                 trial.check_builds(training, self.data)

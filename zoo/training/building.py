@@ -30,13 +30,18 @@ FITTED_IMAGES = 1000
 """How many training photographs are looked at where an image encoder is fitted to features."""
 
 
-def build_from(recipe: Recipe, dataset: Dataset, data: Path) -> tuple[MatchingModel, Loss]:
+def build_from(
+    recipe: Recipe, dataset: Dataset, data: Path, texts: Mapping[str, str] | None = None
+) -> tuple[MatchingModel, Loss]:
     """A model and a loss with random weights, a function of the recipe's seed.
 
-    The vocabulary comes from the captions of `dataset`, the training split, or from a file.
+    The vocabulary comes from the captions of `dataset`, the training split, or from a file; unless
+    `texts` has the text files of the model, by name.
     """
     torch.manual_seed(mix(recipe["seed"], "initial weights"))
-    model = build_model(_config(recipe), _text_files(recipe, dataset, data))
+    if texts is None:
+        texts = _text_files(recipe, dataset, data)
+    model = build_model(_config(recipe), texts)
     loss: Loss = components.build("loss", recipe["loss"])
     return model, loss
 

@@ -1,9 +1,9 @@
 """Checkpoints that a crash cannot spoil: one folder a step, complete or not there at all.
 
-`step_00000123/` holds `model.safetensors`, `average.safetensors` where weights are averaged,
-`train_state.pt` (tensors, numbers, strings, lists and dicts; nothing in it is ever executed) and
-`meta.json`, which has the SHA-256 of the others. A folder without a valid `meta.json` does not
-exist.
+`step_00000123/` (`step_00000123_part_1/` once a run went on with other settings) holds
+`model.safetensors`, `average.safetensors` where weights are averaged, `train_state.pt` (tensors,
+numbers, strings, lists and dicts; nothing in it is ever executed) and `meta.json`, which has the
+SHA-256 of the others. A folder without a valid `meta.json` does not exist.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from ..files import sha256, sync_folder
 Tensors = Mapping[str, Tensor]
 Warn = Callable[[str], None]
 FORMAT = 1
+NAME = re.compile(r"step_(\d+)(?:_part_(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Checkpoint:
     average: averaged parameters and buffers of the model, or None
     state:   optimiser, schedules, position and best result so far; plain values and tensors
     meta:    JSON values that describe the run; compared on resume, never executed
+    part:    how often the run went on with other settings, by which steps may be counted anew
     """
 
     step: int
@@ -46,6 +49,12 @@ class Checkpoint:
     average: Tensors | None
     state: Mapping[str, Any]
     meta: Mapping[str, Any]
+    part: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return f"step_{self.step:08d}" + (f"_part_{self.part}" if self.part else "")
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -53,7 +62,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
     Raises `DataError` when the disk is full; earlier checkpoints are untouched then.
     """
-    final = folder / f"step_{checkpoint.step:08d}"
+    final = folder / checkpoint.name
     building = folder / f"{final.name}.tmp-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(building, ignore_errors=True)
@@ -65,8 +74,11 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         building.rename(final)
         sync_folder(folder)
     except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
+        free = shutil.disk_usage(folder).free
         raise DataError(
-            f"The checkpoint {final} could not be written ({error.strerror}). "
+            f"The checkpoint {final} could not be written ({error.strerror}; about "
+            f"{_size(checkpoint):,} bytes are needed, {free:,} are free). "
             "Free some space and start again with --resume; earlier checkpoints are whole."
         ) from error
     finally:
@@ -90,6 +102,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         average=_read_average(path, meta),
         state=torch.load(path / "train_state.pt", weights_only=True, map_location="cpu"),
         meta=meta["run"],
+        part=meta.get("part", 0),
     )
 
 
@@ -112,7 +125,7 @@ def newest_checkpoint(folder: Path, warn: Warn) -> Checkpoint | None:
 def list_checkpoints(folder: Path) -> list[Path]:
     """Folders of checkpoints, oldest first; those without `meta.json` do not count."""
     whole = (path for path in _steps(folder) if (path / "meta.json").is_file())
-    return sorted(path for path in whole if ".tmp-" not in path.name)
+    return sorted((path for path in whole if NAME.fullmatch(path.name)), key=_age)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -130,6 +143,12 @@ def prune(folder: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _age(path: Path) -> tuple[int, int]:
+    """Part and step."""
+    step, part = NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]  # `NAME` fits
+    return int(part or 0), int(step)
+
+
 def _steps(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob("step_*") if path.is_dir())
 
@@ -144,12 +163,28 @@ def _write_files(building: Path, checkpoint: Checkpoint) -> None:
     meta = {
         "format": FORMAT,
         "step": checkpoint.step,
+        "part": checkpoint.part,
         "sha256": {path.name: sha256(path) for path in sorted(building.iterdir())},
         "run": dict(checkpoint.meta),
     }
     meta["digest"] = _digest(meta)
     _write_durably(building / "meta.json", json.dumps(meta, indent=2).encode())
     sync_folder(building)
+
+
+def _size(checkpoint: Checkpoint) -> int:
+    """Bytes of all tensors: nearly what the files take."""
+    held: list[Any] = [checkpoint.model, checkpoint.average, checkpoint.state]
+    size = 0
+    while held:
+        one = held.pop()
+        if isinstance(one, Tensor):
+            size += one.nbytes
+        elif isinstance(one, Mapping):
+            held += one.values()
+        elif isinstance(one, (list, tuple)):
+            held += one
+    return size
 
 
 def _plain(value: Any) -> Any:

@@ -19,13 +19,52 @@ from ..data.dataset import Dataset
 from ..errors import DataError
 from ..interfaces import Pairs
 from ..model import MatchingModel
-from .samples import EpochSampler, Sample, TrainingSet
+from .gathering import shares
+from .samples import Buckets, EpochSampler, Sample, TrainingSet
 from .seeds import generator
+from .stopping import STOPS
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a batch is divided among the processes.
+
+    number, count: of this process, and of all
+    whole:         each process prepares its share of the images and of the texts of one batch; if
+                   not, its share of the samples, a batch of its own
+    """
+
+    number: int = 0
+    count: int = 1
+    whole: bool = True
+
+    def samples(self, batch: Sequence[Sample]) -> Sequence[Sample]:
+        """Those of which this process's batch is made."""
+        return batch if self.whole else self._own(batch)
+
+    def items(self, rows: list[int]) -> list[int]:
+        """The images or captions, of all in the batch, that this process prepares; one, which
+        counts for nothing, where it would have none.
+        """
+        return list(self._own(rows)) if self.whole else rows
+
+    def _own(self, rows: Sequence[Any]) -> Sequence[Any]:
+        sizes = shares(len(rows), self.count)
+        start = sum(sizes[: self.number])
+        return rows[start : start + sizes[self.number]] or rows[:1]
+
+
+UNDIVIDED = Division()
+GRACE = 30
+"""Seconds that a worker still reads ahead once it has got SIGTERM."""
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Prepared images (each once), prepared texts, and which of them belong together."""
+    """Prepared images (each once), prepared texts, and which of them belong together.
+
+    Where processes divide a batch, images and texts are those of this process, pairs those of all.
+    """
 
     images: Photos | Regions
     texts: Batch
@@ -44,26 +83,37 @@ class Collate:
     """Turns samples into a batch: decodes, augments, tokenizes. Runs in the worker processes.
 
     The noise of an item depends on the seed, the epoch and the item; an image that comes once
-    for each of its captions gets other noise each time.
+    for each of its captions gets other noise each time. So processes, which `division` is about,
+    prepare together what one process would prepare.
     """
 
-    def __init__(self, model: MatchingModel, dataset: Dataset, inputs: str, seed: int) -> None:
-        self.model, self.dataset, self.seed = model, dataset, seed
+    def __init__(
+        self,
+        model: MatchingModel,
+        dataset: Dataset,
+        inputs: str,
+        seed: int,
+        division: Division = UNDIVIDED,
+    ) -> None:
+        self.model, self.dataset, self.seed, self.division = model, dataset, seed, division
         self.items = image_items(dataset, inputs, model)
 
     def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
         """The batch of these samples, in their order, each image and each caption once."""
+        samples = self.division.samples(samples)
         first = {sample.image: sample for sample in reversed(samples)}
         images = list(dict.fromkeys(sample.image for sample in samples))
         captions = list(dict.fromkeys(row for sample in samples for row in sample.captions))
         epoch = samples[0].epoch
+        own_images, own_captions = self.division.items(images), self.division.items(captions)
         image_noise = [
-            generator(self.seed, "image", epoch, image, *first[image].captions) for image in images
+            generator(self.seed, "image", epoch, image, *first[image].captions)
+            for image in own_images
         ]
-        text_noise = [generator(self.seed, "text", epoch, row) for row in captions]
-        texts = [self.dataset.captions[row] for row in captions]
+        text_noise = [generator(self.seed, "text", epoch, row) for row in own_captions]
+        texts = [self.dataset.captions[row] for row in own_captions]
         return TrainingBatch(
-            self.model.prepare_images(self.items.rows(images), image_noise),
+            self.model.prepare_images(self.items.rows(own_images), image_noise),
             self.model.text_encoder.prepare(texts, text_noise),
             Pairs(
                 torch.tensor(images),
@@ -74,12 +124,18 @@ class Collate:
 
 
 def training_loader(
-    model: MatchingModel, dataset: Dataset, settings: Mapping[str, Any], seed: int
+    model: MatchingModel,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    seed: int,
+    division: Division = UNDIVIDED,
+    neighbours: int = 1,
 ) -> DataLoader[Any]:
     """The loader of training batches; `settings` are the recipe's `data`.
 
-    There are never more workers than processors that this process may use. Raises `DataError`
-    when the data set has fewer items than one batch.
+    Each of the processes that divide a batch has such a loader, and gets the samples of all.
+    There are never more workers than processors, shared with the `neighbours` on this machine.
+    Raises `DataError` when the data set has fewer items than one batch.
     """
     samples = TrainingSet(
         dataset,
@@ -89,19 +145,21 @@ def training_loader(
     )
     size, drop_last = settings["batch_size"], settings["drop_last"]
     # No batch depends on the number of workers, so more of them than processors is only a loss.
-    workers = min(settings["workers"], processors())
+    workers = min(settings["workers"], max(processors() // neighbours, 1))
     if len(samples) < (size if drop_last else 1):
         raise DataError(
             f"The training split of {dataset.name} has {len(samples)} {settings['by']}s, fewer "
             f"than one batch of {size}. Set data.batch_size={max(len(samples), 1)} or smaller."
         )
+    pool = settings.get("bucket")
+    buckets = Buckets(samples.lengths, size, pool) if pool else None
     return DataLoader(
         samples,
         batch_size=size,
-        sampler=EpochSampler(len(samples), seed),
+        sampler=EpochSampler(len(samples), seed, buckets),
         drop_last=drop_last,
         num_workers=workers,
-        collate_fn=Collate(model, dataset, settings["inputs"], seed),
+        collate_fn=Collate(model, dataset, settings["inputs"], seed, division),
         pin_memory=model.device.type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_leave_signals_to_the_run,
@@ -115,11 +173,24 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def end_workers(loader: DataLoader[Any]) -> None:
+    """End the processes that read ahead for a loader, if it has any."""
+    workers = getattr(loader, "_iterator", None)
+    if workers is not None:
+        loader._iterator = None
+        workers._shutdown_workers()
+
+
 def _leave_signals_to_the_run(worker: int) -> None:
-    """A worker ends when the run tells it to, not by the Ctrl-C that the run answers by saving."""
+    """A worker ends when the run tells it to, not by what the run answers by saving.
+
+    Ctrl-C, and a scheduler, ask all processes at once. SIGTERM, with which Python ends those that
+    do not end by themselves, works after `GRACE` seconds.
+    """
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 @dataclass(frozen=True)

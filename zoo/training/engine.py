@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,28 @@ from ..errors import InputError, ZooError
 with warnings.catch_warnings():
     # torch says so of its own torch.distributed.optim, which MMEngine imports.
     warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
+    from mmengine.config import Config
     from mmengine.hooks import Hook
     from mmengine.optim import OptimWrapper
     from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
     from mmengine.runner import Runner
-    from mmengine.visualization import Visualizer
+    from mmengine.visualization import (
+        MLflowVisBackend,
+        TensorboardVisBackend,
+        Visualizer,
+        WandbVisBackend,
+    )
 
 __all__ = [
     "OPTIMIZERS",
     "OPTIM_WRAPPERS",
     "OPTIM_WRAPPER_CONSTRUCTORS",
+    "Config",
     "Hook",
+    "MLflowVisBackend",
     "OptimWrapper",
+    "TensorboardVisBackend",
+    "WandbVisBackend",
     "ZooRunner",
 ]
 
@@ -38,10 +48,15 @@ __all__ = [
 class ZooRunner(Runner):  # type: ignore[misc]
     """A Runner that starts through `restore` and writes nothing of its own."""
 
+    _train_loop: Any
+    optim_wrapper: Any
+    param_schedulers: Any
+
     def __init__(self, *, restore: Callable[[ZooRunner], None], **settings: Any) -> None:
         self.restore = restore
         super().__init__(**settings)
-        Path(self.log_dir).rmdir()  # made by MMEngine for its log, which is not kept
+        with suppress(FileNotFoundError):  # another process was quicker
+            Path(self.log_dir).rmdir()  # made by MMEngine for its log, which is not kept
 
     def load_or_resume(self) -> None:
         """Put the run where its checkpoint left it; called once everything is built."""
@@ -51,6 +66,13 @@ class ZooRunner(Runner):  # type: ignore[misc]
         """The model as it is: MMEngine would move it to whatever accelerator it finds."""
         del model_wrapper_cfg
         return model
+
+    def prepare(self) -> None:
+        """Build loop, optimiser and schedules, as `train` does before it begins."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
 
     def build_train_loop(self, loop: Any) -> Any:
         """As MMEngine builds it; what it refuses is an `InputError`."""

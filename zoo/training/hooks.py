@@ -13,9 +13,12 @@ from torch import nn
 
 from ..errors import InputError
 from ..interfaces import Loss
+from ..processes import Processes
 from .average import Average, averaged
 from .engine import Hook, ZooRunner
+from .gathering import ALONE
 from .seeds import mix
+from .stopping import STOPS, AskedToStopError
 
 
 @dataclass
@@ -96,14 +99,15 @@ class AverageHook(Hook):  # type: ignore[misc]
 class SelectionHook(Hook):  # type: ignore[misc]
     """Measures the (averaged) model on dev at the end of an epoch and exports a new best one.
 
-    Only ever the dev split: the test split is not opened in training.
+    Only ever the dev split: the test split is not opened in training. A measurement that is broken
+    off, for the run is asked to stop, gives no figures; it is made when the run goes on.
     """
 
     priority = "BELOW_NORMAL"
 
     def __init__(
         self,
-        measure: Callable[[], dict[str, Any]],
+        measure: Callable[[], dict[str, Any] | None],
         export: Callable[[], object],
         findings: Findings,
         average: Average | None,
@@ -119,6 +123,8 @@ class SelectionHook(Hook):  # type: ignore[misc]
             return
         with averaged(self.average):
             figures = self.measure()
+            if figures is None:
+                raise AskedToStopError
             self.findings.last = {"epoch": epoch, "step": runner.iter, **figures}
             if figures["rsum"] > self.findings.best.get("rsum", float("-inf")):
                 self.findings.best = dict(self.findings.last)
@@ -126,17 +132,36 @@ class SelectionHook(Hook):  # type: ignore[misc]
         runner.call_hook("after_measurement")
 
 
+class BeforeMeasuringHook(Hook):  # type: ignore[misc]
+    """Saves before a measurement that cannot be broken off, as that of several processes."""
+
+    priority = "NORMAL"
+
+    def __init__(self, save: Callable[[int, int], None]) -> None:
+        self.save = save
+
+    def after_train_epoch(self, runner: ZooRunner) -> None:
+        """Save where the run is: it goes on with the measurement."""
+        self.save(runner.epoch, runner.iter)
+
+
 class SavingHook(Hook):  # type: ignore[misc]
     """Saves at the end of each epoch, each `every` iterations, and when asked to stop.
 
-    SIGTERM or SIGINT (Ctrl-C): save after the iteration that is running, then leave; a second
-    one leaves at once.
+    SIGTERM, SIGUSR1 or SIGINT (Ctrl-C): save after the iteration that is running, or in place of
+    the measurement, then leave; schedulers may ask more than once, and a second Ctrl-C leaves at
+    once. Of several processes one is enough to be asked.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, save: Callable[[int, int], None], every: int | None = None) -> None:
-        self.save, self.every = save, every
+    def __init__(
+        self,
+        save: Callable[[int, int], None],
+        every: int | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.save, self.every, self.processes = save, every, processes
         self.asked: int | None = None
         self.before: dict[int, Any] = {}
 
@@ -144,7 +169,7 @@ class SavingHook(Hook):  # type: ignore[misc]
         """Listen to signals, where this thread may."""
         del runner
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in STOPS:
                 self.before[number] = signal.signal(number, self._ask)
 
     def after_train_iter(
@@ -152,6 +177,7 @@ class SavingHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Save in the middle of an epoch. Its last iteration is left to the end of the epoch."""
         del batch_idx, data_batch, outputs
+        self._hear_the_others()
         done = runner.iter + 1
         last = done == (runner.epoch + 1) * len(runner.train_dataloader)
         if self.asked or (self.every and done % self.every == 0 and not last):
@@ -160,6 +186,7 @@ class SavingHook(Hook):  # type: ignore[misc]
 
     def after_train_epoch(self, runner: ZooRunner) -> None:
         """Save what the epoch made, after it was measured."""
+        self._hear_the_others()
         self.save(runner.epoch + 1, runner.iter)
         self._leave_if_asked()
 
@@ -174,10 +201,25 @@ class SavingHook(Hook):  # type: ignore[misc]
             signal.signal(number, handler)
         self.before.clear()
 
+    def heed(self) -> None:
+        """Raise `AskedToStopError` where the run has been asked to stop."""
+        if self.asked:
+            raise AskedToStopError
+
+    def save_and_leave(self, runner: ZooRunner) -> None:
+        """Save where the run is, between two iterations, and leave."""
+        self._hear_the_others()
+        self.save(runner.epoch, runner.iter)
+        self._leave_if_asked()
+
     def _ask(self, number: int, frame: Any) -> None:
         del frame
         self.asked = number
-        self.restore_signals()
+        if self.processes.count == 1 and signal.SIGINT in self.before:
+            signal.signal(signal.SIGINT, self.before.pop(signal.SIGINT))
+
+    def _hear_the_others(self) -> None:
+        self.asked = max(self.processes.everyones(self.asked or 0)) or None
 
     def _leave_if_asked(self) -> None:
         if self.asked:

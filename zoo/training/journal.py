@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..errors import DataError
 from ..files import write_atomically
 from .engine import Hook, ZooRunner
+from .gauges import Gauges
 from .hooks import Findings
+from .schedules import rate
+from .visualizers import Visualizers
 
 
 class JournalHook(Hook):  # type: ignore[misc]
@@ -27,8 +32,19 @@ class JournalHook(Hook):  # type: ignore[misc]
 
     priority = "BELOW_NORMAL"
 
-    def __init__(self, log: Path, findings: Findings, every: int, console: Console) -> None:
+    def __init__(
+        self,
+        log: Path,
+        findings: Findings,
+        every: int,
+        console: Console,
+        gauges: Gauges,
+        visualizers: Visualizers,
+        part: int = 0,
+    ) -> None:
         self.log, self.findings, self.every, self.console = log, findings, every, console
+        self.gauges, self.visualizers, self.part = gauges, visualizers, part
+        self.speed = ""
         self.losses: list[float] = []
         self.bar: Progress | None = None
         self.task: Any = None
@@ -50,24 +66,36 @@ class JournalHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Advance the bar; each `every` iterations write a line to the log."""
         del batch_idx, data_batch
-        self.losses.append(outputs["loss"])
+        self.losses += [loss for loss in (outputs["loss"],) if math.isfinite(loss)]
         done = runner.iter + 1
-        mean = sum(self.losses) / len(self.losses)
+        mean = sum(self.losses) / max(len(self.losses), 1)
         if self.bar is not None:
             self.bar.update(self.task, completed=done, description=self._text(runner, mean))
         if done % self.every == 0 or done == runner.max_iters:
-            rate = _rate(runner)
-            self._write(kind="train", epoch=runner.epoch + 1, iteration=done, loss=mean, lr=rate)
+            wait = runner.train_dataloader.wait_share()
+            told = {
+                "loss": mean,
+                "lr": rate(runner),
+                **self.gauges.read(),
+                "data_wait": round(wait, 3),
+                **({"overflows": outputs["overflows"]} if outputs.get("overflows") else {}),
+            }
+            self.speed = f" {told['pairs_per_second']:,.0f} pairs/s"
+            self.write(kind="train", epoch=runner.epoch + 1, iteration=done, **told)
+            self.visualizers.add({"train": told}, done)
             if self.bar is None:
                 left = self._seconds_left(runner, done)
-                self._say(f"{self._text(runner, mean)} {done}/{runner.max_iters} left {left}")
+                text = f"{self._text(runner, mean)} {done}/{runner.max_iters} left {left}"
+                self._say(text if wait < SLOW else f"{text}, {wait:.0%} of it waiting for data")
             self.losses.clear()
 
     def after_measurement(self, runner: ZooRunner) -> None:
         """Tell the dev figures of an epoch."""
         del runner
         last, best = self.findings.last, self.findings.best
-        self._write(kind="dev", **{key: last[key] for key in ("epoch", "step", "rsum", *FIGURES)})
+        told = {key: last[key] for key in ("rsum", *FIGURES)}
+        self.write(kind="dev", epoch=last["epoch"], step=last["step"], **told)
+        self.visualizers.add({"dev": told, "epoch": last["epoch"]}, last["step"])
         mark = " (best so far)" if best == last else f" (best {best['rsum']:.1f})"
         figures = " ".join(f"{key} {last[key]:.1f}" for key in FIGURES)
         self._say(f"epoch {last['epoch']:.0f} dev {figures} rsum {last['rsum']:.1f}{mark}")
@@ -78,15 +106,15 @@ class JournalHook(Hook):  # type: ignore[misc]
         self.close()
 
     def close(self) -> None:
-        """Close the bar, if one is open."""
+        """Close the bar, if one is open, and what else is shown to."""
+        self.visualizers.close()
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
     def _text(self, runner: ZooRunner, loss: float) -> str:
-        text = (
-            f"epoch {runner.epoch + 1}/{runner.max_epochs} loss {loss:.4g} lr {_rate(runner):.2e}"
-        )
+        text = f"epoch {runner.epoch + 1}/{runner.max_epochs} loss {loss:.4g} lr {rate(runner):.2e}"
+        text += self.speed
         best = self.findings.best.get("rsum")
         return text if best is None else f"{text} dev rsum {best:.1f}"
 
@@ -98,10 +126,18 @@ class JournalHook(Hook):  # type: ignore[misc]
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _write(self, **values: Any) -> None:
-        line = json.dumps({**values, "time": round(time.time(), 1)})
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    def write(self, **values: Any) -> None:
+        """A line of the log."""
+        part = {"part": self.part} if self.part else {}
+        line = json.dumps({**part, **values, "time": round(time.time(), 1)})
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.log} could not be written ({error.strerror}). Free some space and start "
+                "again with --resume; the checkpoints are whole."
+            ) from error
 
 
 def warn(console: Console, text: str) -> None:
@@ -109,27 +145,28 @@ def warn(console: Console, text: str) -> None:
     console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
+SLOW = 0.1
+"""From this share of the time on, waiting for data is told on the screen; the log has all."""
 FIGURES = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 
 
-def trim_log(log: Path, iteration: int) -> None:
-    """Drop what was logged after the iteration that a run resumes from: it will come again."""
+def trim_log(log: Path, iteration: int, part: int) -> None:
+    """Drop what was logged after the iteration that a run resumes from: it will come again.
+
+    `part` is the checkpoint's: where it is not the run's first, iterations may have begun anew.
+    """
     if not log.exists():
         return
     kept = []
     for line in log.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-            reached = entry.get("iteration", entry.get("step", 0))
+            reached = entry.get("part", 0), entry.get("iteration", entry.get("step", 0))
         except (ValueError, AttributeError):
             continue  # a line cut short by a kill
-        if reached <= iteration:
+        if reached <= (part, iteration):
             kept.append(line + "\n")
     write_atomically(log, "".join(kept).encode())
-
-
-def _rate(runner: ZooRunner) -> float:
-    return float(max(group["lr"] for group in runner.optim_wrapper.param_groups))
 
 
 def _bar(console: Console) -> Progress:

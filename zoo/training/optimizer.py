@@ -6,28 +6,75 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, InputError
+from ..errors import InputError
 from ..spelling import nearest
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
+from .nonfinite import NotFiniteError
+
+FIRST_SCALE = 2.0**16
+LEAST_SCALE = 1.0
+"""Below this number the loss would be made smaller to be large enough."""
 
 
 @OPTIM_WRAPPERS.register_module()
 class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
-    """Clips the gradient to a norm and refuses one that is not finite."""
+    """Clips the gradient to a norm and refuses one that is not finite.
+
+    scaled_on: the kind of device where parts of the model compute in float16. Small gradients would
+               be 0 there: the loss is multiplied by a large number, and the gradient divided by it.
+    overflows: how often a gradient was too large for that, which costs one update and halves the
+               number
+    """
+
+    def __init__(self, *, scaled_on: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.scaler = torch.amp.GradScaler(scaled_on, FIRST_SCALE) if scaled_on else None
+        self.overflows = 0
+
+    def backward(self, loss: Tensor, **options: Any) -> None:
+        """Add up the gradients."""
+        super().backward(loss if self.scaler is None else self.scaler.scale(loss), **options)
 
     def step(self, **options: Any) -> None:
-        """Update the weights. Raises `DataError` when the gradient is not finite."""
+        """Update the weights. Raises `NotFiniteError` when the gradient is not finite."""
+        if self.scaler is not None:
+            self._step_scaled(self.scaler)
+            return
         settings = self.clip_grad_kwargs or {"max_norm": math.inf}
         parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         try:
             nn.utils.clip_grad_norm_(parameters, error_if_nonfinite=True, **settings)
         except RuntimeError as error:
-            raise DataError(
-                diverged("norm of the gradient", math.nan, self.inner_count - 1)
-            ) from error
+            raise NotFiniteError("norm of the gradient", math.nan) from error
         self.optimizer.step(**options)
+
+    def _step_scaled(self, scaler: torch.amp.GradScaler) -> None:
+        before = scaler.get_scale()
+        scaler.unscale_(self.optimizer)
+        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, **(self.clip_grad_kwargs or {"max_norm": math.inf}))
+        scaler.step(self.optimizer)  # or not, where the gradient was not finite
+        scaler.update()
+        if scaler.get_scale() < before:
+            self.overflows += 1
+            if scaler.get_scale() < LEAST_SCALE:  # then it was not too large, but no number
+                raise NotFiniteError("norm of the gradient", math.nan)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As the optimiser's, with the scale of the loss."""
+        scale = self.scaler.state_dict() if self.scaler else {}
+        return {**super().state_dict(), "loss_scale": scale, "overflows": self.overflows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what was saved."""
+        state = dict(state_dict)
+        scale, self.overflows = state.pop("loss_scale", {}), state.pop("overflows", 0)
+        if self.scaler is not None and scale:
+            self.scaler.load_state_dict(scale)
+        super().load_state_dict(state)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -83,16 +130,6 @@ class GroupByPrefix:
                 option["weight_decay"] = decay * decay_factor
             options.append(option)
         return options
-
-
-def diverged(what: str, found: float, iteration: int) -> str:
-    """The error of a run whose numbers left the finite ones."""
-    return (
-        f"The {what} is {found} at iteration {iteration}, so training stopped before it could "
-        "spoil the weights. Lower the learning rate or the gradient clip (--set "
-        "optim_wrapper.optimizer.lr=...), or look for broken features, and start again in another "
-        "--work-dir."
-    )
 
 
 def _check(settings: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ WITHOUT_EFFECT = (
     "checkpoint.keep",
     "export.half",
     "log_every",
+    "visualizers",
 )
 """Settings that a resumed run may change, for they leave the weights as they are."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, ZooError
 from ..spelling import nearest
+from .inheritance import with_paths
 from .overrides import override
 from .settings import checked
 
@@ -112,12 +114,24 @@ def _read_file(path: Path) -> dict[str, Any]:
 
     try:
         ast.parse(path.read_text(encoding="utf-8"))  # MMEngine's own error leaves a file open
-        return _plain(Config.fromfile(path, lazy_import=False).to_dict())
+        with tempfile.TemporaryDirectory() as folder:
+            whole = with_paths(path, Path(folder), find_recipe)
+            settings = Config.fromfile(whole, lazy_import=False).to_dict()
+    except ZooError:
+        raise
     except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as a recipe ({type(error).__name__}: {error}). "
-            "A recipe is Python that sets names to numbers, strings, lists and dicts."
-        ) from error
+        raise _unreadable(path, error) from error
+    try:
+        return _plain(settings)
+    except InputError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} cannot be read as a recipe ({type(error).__name__}: {error}). "
+        "A recipe is Python that sets names to numbers, strings, lists and dicts."
+    )
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

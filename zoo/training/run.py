@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shlex
+import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from ..data.dataset import Dataset
 from ..device import device_words
+from ..errors import InputError
 from ..evaluation import evaluate
-from ..files import sha256, write_atomically
 from ..model import MatchingModel
-from ..saving import RESULTS, WEIGHTS
+from ..processes import Processes
 from ..split_scores import check_extractor
-from ..version import __version__
 from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (
@@ -29,15 +28,35 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .clock import Clock
-from .data import training_loader
+from .continuing import Resume, parameter_names, what_changed
+from .data import Division, end_workers, training_loader
 from .engine import Hook, ZooRunner
-from .hooks import AverageHook, Findings, PlaceHook, SavingHook, SelectionHook, WarmUpHook
+from .feeding import Feed
+from .freezing import FreezeHook, freeze
+from .gathering import ALONE, share_tensors
+from .gauges import Gauges
+from .hooks import (
+    AverageHook,
+    BeforeMeasuringHook,
+    Findings,
+    PlaceHook,
+    SavingHook,
+    SelectionHook,
+    WarmUpHook,
+)
 from .journal import JournalHook, trim_log, warn
+from .nonfinite import NonFiniteHook
+from .norms import share_norms
+from .optimizer import GroupByPrefix
 from .pair import TrainedPair
+from .parent import Parent
 from .recipe import Recipe
+from .restoring import restore_exactly, restore_loosely
 from .run_folder import RunFolder, run_meta
-
-HALF_NOTE = "measured at the end of an epoch, before the weights were stored in half precision"
+from .run_results import complete_results, results_of
+from .slurm import WHEN, requeue
+from .stopping import AskedToStopError
+from .visualizers import Visualizers
 
 
 class Run:
@@ -53,136 +72,184 @@ class Run:
         data_prints: Mapping[str, str],
         device: torch.device,
         console: Console,
+        processes: Processes = ALONE,
+        *,
+        resume: Resume = "exact",
+        requeue: bool = False,
+        parent: Parent | None = None,
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
-        self.training, self.meta = training, run_meta(recipe, data_prints)
-        self.model, self.loss = build_from(recipe, training, data)
-        self.resumed = newest_checkpoint(folder.checkpoints, self._warn)
-        if self.resumed is not None:
-            folder.check_same(self.resumed.meta, recipe, data_prints)
-        else:
-            initialize(self.model, recipe, training, data)
+        self.training, self.processes, self.requeue = training, processes, requeue
+        self.meta = run_meta(recipe, data_prints, processes.count)
+        check_division(recipe, processes)
+        self.resumed = saved = self._newest()
+        self.changed = what_changed(saved.meta, self.meta, folder.path, resume) if saved else []
+        self.part = (saved.part if saved else 0) + bool(self.changed)
+        texts = processes.once(folder.read_texts) if self.changed else None
+        if parent is not None:
+            parent.check_parts(recipe)
+            texts = parent.model.files()
+        self.model, self.loss = build_from(recipe, training, data, texts)
+        if parent is not None:
+            for line in parent.adopt(self.model):
+                self.warn(line)
+        if saved is None:
+            if parent is None:
+                initialize(self.model, recipe, training, data)
             if training.features is not None:
                 check_extractor(self.model, training.features)
-        self.pair = TrainedPair(self.model, self.loss, recipe["autocast"])
+        self.pair = TrainedPair(
+            self.model,
+            self.loss,
+            recipe["autocast"]["parts"],
+            dtype=getattr(torch, recipe["autocast"]["dtype"]),
+            processes=processes,
+            gather=recipe["gather"],
+            accumulate=recipe["accumulate"],
+        )
+        freeze(self.pair, recipe["freeze"])
         self.pair.to(device)
-        self.where = device_words(device)
+        if processes.count > 1:
+            share_norms(self.pair)
+            share_tensors(self.pair.state_dict().values())
+        self.where = _where(device, processes)
         self.average = _average(self.model, recipe)
         self.findings, self.clock = Findings(), Clock()
-        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"])
-        self.journal = JournalHook(folder.log, self.findings, recipe["log_every"], console)
+        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
+        self.gauges = Gauges(self.loss, device)
+        shown = recipe["visualizers"] if processes.first else []
+        self.visualizers = Visualizers(shown, folder.path / "visualizers", self.warn)
+        self.journal = JournalHook(
+            folder.log,
+            self.findings,
+            recipe["log_every"],
+            console,
+            self.gauges,
+            self.visualizers,
+            self.part,
+        )
+        self.nonfinite = NonFiniteHook(
+            **recipe["nonfinite"],
+            module=self.pair,
+            dataset=training,
+            write=self.journal.write if processes.first else _nothing,
+            warn=self.warn,
+        )
+        self.pair.answer = self.nonfinite.answer
         self.runner = self._runner()
 
     def train(self) -> None:
         """Train until the last epoch, from the newest checkpoint on if there is one."""
         try:
-            self.runner.train()
-        except SystemExit:
+            self._train()
+        except SystemExit as stop:
             self._say("stopped and saved, as asked; --resume goes on from here")
+            if self.requeue and self.processes.first and stop.code in [128 + one for one in WHEN]:
+                requeue(self._say, self.warn)
             raise
         finally:
             self.clock.stop()
             self.journal.close()
+            end_workers(self.runner.train_dataloader.loader)
             self.saving.restore_signals()
 
+    def _train(self) -> None:
+        name = f"{self.recipe['name']}-{(self.folder.record() or {}).get('id', 'run')}"
+        self.visualizers.begin(self.recipe.settings, name)
+        try:
+            self.runner.train()
+        except AskedToStopError:
+            self.saving.save_and_leave(self.runner)
+
     def save(self, epoch: int, iteration: int) -> None:
-        """Write a checkpoint, then remove those that are no longer needed."""
+        """Write a checkpoint, then remove those that are no longer needed; the others wait."""
+        self.processes.once(lambda: self._save(epoch, iteration))
+
+    def _save(self, epoch: int, iteration: int) -> None:
         runner, average = self.runner, self.average
         state = {
             "epoch": epoch,
             "iteration": iteration,
+            "seen": (iteration - epoch * self.length) * self.recipe["data"]["batch_size"],
             "optimizer": runner.optim_wrapper.state_dict(),
+            "parameters": parameter_names(self.pair, runner.optim_wrapper.optimizer),
             "schedules": [one.state_dict() for one in runner.param_schedulers or []],
             "average_updates": average.updates if average else 0,
             "best": self.findings.best,
             "last": self.findings.last,
             "training_seconds": self.clock.seconds,
+            "skipped": self.nonfinite.skipped,
         }
         tensors = average.tensors if average else None
-        saved = Checkpoint(iteration, self.pair.state_dict(), tensors, state, self.meta)
+        saved = Checkpoint(
+            iteration, self.pair.state_dict(), tensors, state, self.meta, part=self.part
+        )
         write_checkpoint(self.folder.checkpoints, saved)
         prune(self.folder.checkpoints, self.recipe["checkpoint"]["keep"])
 
     def restore(self, runner: ZooRunner) -> None:
         """Put everything where the newest checkpoint left it."""
-        saved = self.resumed
+        saved, self.resumed = self.resumed, None
         self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
+        if self.processes.first:
+            trim_log(self.folder.log, *((saved.step, saved.part) if saved else (0, 0)))
         if saved is None:
-            trim_log(self.folder.log, 0)
+            self.processes.once(lambda: self.folder.write_texts(self.model.files()))
             return
-        state = saved.state
-        self.pair.load_state_dict(saved.model)
-        runner.optim_wrapper.load_state_dict(state["optimizer"])
-        for schedule, values in zip(runner.param_schedulers or [], state["schedules"], strict=True):
-            schedule.load_state_dict(values)
-        if self.average is not None and saved.average is not None:
-            self.average.restore(saved.average, state["average_updates"])
-        self.findings.best, self.findings.last = state["best"], state["last"]
-        if state["best"] and not self.folder.model.is_dir():
-            self._warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
+        self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
+        self.nonfinite.skipped = saved.state.get("skipped", 0)
+        if self.findings.best and not self.processes.once(self.folder.model.is_dir):
+            self.warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
             self.findings.best = {}
-        runner.place(state["epoch"], state["iteration"])
-        trim_log(self.folder.log, state["iteration"])
-        self.resumed = None
+        restore = restore_loosely if self.changed else restore_exactly
+        restore(self, runner, saved)
+
+    @property
+    def length(self) -> int:
+        """Iterations of an epoch."""
+        return len(self.runner.train_dataloader)
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""
+        self.processes.once(self._export)
+
+    def _export(self) -> None:
         half = self.recipe["export"]["half"]
-        self.model.save(self.folder.model, half=half, results=self._results())
+        self.model.save(self.folder.model, half=half, results=results_of(self))
 
     def finish(self) -> Path:
         """Mark the run as finished; without a best epoch the last model is the run's."""
         if not self.findings.best:
             with averaged(self.average):
                 self.export()
-        seconds = self.clock.seconds
-        self._complete_results(training_seconds=None if seconds is None else round(seconds, 1))
-        self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
+        self.processes.once(self._finish)
         self._say(f"model: {self.folder.model}")
         return self.folder.model
 
-    def measure(self) -> dict[str, Any]:
-        """Figures on dev, with the record of the measurement."""
+    def _finish(self) -> None:
+        seconds = self.clock.seconds
+        complete_results(self, training_seconds=None if seconds is None else round(seconds, 1))
+        self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
+
+    def measure(self) -> dict[str, Any] | None:
+        """Figures on dev, with the record of the measurement, which all processes share.
+
+        None where the run was asked to stop meanwhile; several processes go on to the end.
+        """
         assert self.dev is not None
         self.model.eval()
-        with self.clock.paused():
-            evaluation = evaluate(self.model, self.dev)
+        heed = (lambda *_: self.saving.heed()) if self.processes.count == 1 else None
+        try:
+            with self.clock.paused():
+                evaluation = evaluate(self.model, self.dev, advance=heed, processes=self.processes)
+        except AskedToStopError:
+            return None
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
-    @property
-    def _selection(self) -> str:
-        """The split on which the epoch was chosen, where there was more than one to choose from."""
-        settings = self.recipe["train_cfg"]
-        chosen = settings.get("val_interval", 1) < settings["max_epochs"]
-        return str(self.recipe["data"]["dev"]) if chosen else "none: last epoch"
-
-    def _results(self) -> dict[str, Any] | None:
-        best = self.findings.best
-        if not best:
-            return None
-        row = {
-            **best["evaluation"],
-            "epoch": best["epoch"],
-            "seed": self.recipe["seed"],
-            "selection": self._selection,
-            "command": shlex.join(self.folder.command()),
-            "zoo_version": __version__,
-        }
-        return {"schema_version": 1, "results": [row]}
-
-    def _complete_results(self, **facts: Any) -> None:
-        """Put what is known at the end alone into the results.json of the model."""
-        results = self._results()
-        if results is None:
-            return
-        (row,) = results["results"]
-        row |= facts | {"trained_on": self.where}
-        row["model_sha256"] = sha256(self.folder.model / WEIGHTS)
-        if self.recipe["export"]["half"]:
-            row["note"] = HALF_NOTE
-        text = json.dumps(results, indent=2) + "\n"
-        write_atomically(self.folder.model / RESULTS, text.encode())
+    def _newest(self) -> Checkpoint | None:
+        """The newest checkpoint as the first process finds it, whatever disk the others see."""
+        return self.processes.once(lambda: newest_checkpoint(self.folder.checkpoints, self.warn))
 
     def _runner(self) -> ZooRunner:
         recipe = self.recipe
@@ -192,11 +259,10 @@ class Run:
             model=self.pair,
             work_dir=str(self.folder.path),
             experiment_name=f"{recipe['name']}-{uuid.uuid4().hex[:8]}",
-            train_dataloader=training_loader(
-                self.model, self.training, recipe["data"], recipe["seed"]
-            ),
+            train_dataloader=Feed(self._loader(), self.model.device),
             train_cfg=train_cfg,
-            optim_wrapper={"constructor": "GroupByPrefix"} | recipe["optim_wrapper"],
+            optim_wrapper={"constructor": GroupByPrefix.__name__, "scaled_on": self._scaled_on()}
+            | recipe["optim_wrapper"],
             param_scheduler=recipe["param_scheduler"],
             default_hooks=dict.fromkeys(
                 ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
@@ -205,13 +271,35 @@ class Run:
             randomness={"seed": recipe["seed"]},
         )
 
+    def _loader(self) -> DataLoader[Any]:
+        recipe, processes = self.recipe, self.processes
+        return training_loader(
+            self.model,
+            self.training,
+            recipe["data"],
+            recipe["seed"],
+            Division(processes.number, processes.count, recipe["gather"]),
+            neighbours=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        )
+
+    def _scaled_on(self) -> str | None:
+        """The kind of device on which gradients of float16 need a loss that is scaled."""
+        half = self.recipe["autocast"]["dtype"] == "float16"
+        return self.model.device.type if half and self.pair.low_precision else None
+
     def _hooks(self, every: int) -> list[Hook]:
-        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.saving, self.journal]
+        hooks: list[Hook] = [PlaceHook(self.recipe["seed"]), self.nonfinite, self.saving]
+        if self.processes.first:
+            hooks += [self.journal, self.gauges]
+        if self.recipe["freeze"]:
+            hooks.append(FreezeHook(self.pair, self.recipe["freeze"]))
         if self.recipe["warm_up"]:
             hooks.append(WarmUpHook(self.loss, **self.recipe["warm_up"]))
         if self.average is not None:
             hooks.append(AverageHook(self.average))
         if self.dev is not None:
+            if self.processes.count > 1:
+                hooks.append(BeforeMeasuringHook(self.save))
             hooks.append(
                 SelectionHook(self.measure, self.export, self.findings, self.average, every)
             )
@@ -220,8 +308,36 @@ class Run:
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Tell what the reader should know and need not act upon."""
         warn(self.console, text)
+
+
+def check_division(recipe: Recipe, processes: Processes) -> None:
+    """Raise `InputError` where processes, and their pieces, cannot have equal parts of a batch."""
+    size, pieces = recipe["data"]["batch_size"], recipe["accumulate"]
+    parts = processes.count * pieces
+    if size % parts:
+        raise InputError(
+            f"data.batch_size is {size}, the batch of all processes together, and cannot be "
+            f"divided by {processes.count} processes x accumulate {pieces} = {parts}. Set "
+            f"data.batch_size={max(size // parts, 1) * parts}."
+        )
+    if processes.count > 1 and not recipe["gather"] and not recipe["data"]["drop_last"]:
+        raise InputError(
+            "gather is off and data.drop_last too, so the last batch of an epoch may have fewer "
+            "samples than there are processes. Set one of them to True."
+        )
+
+
+def _where(device: torch.device, processes: Processes) -> str:
+    words = device_words(device)
+    return words if processes.count == 1 else f"{processes.count} processes: {words} each"
+
+
+def _nothing(**values: Any) -> None:
+    """What the other processes write to the log."""
+    del values
 
 
 def _average(model: MatchingModel, recipe: Recipe) -> Average | None:

@@ -1,6 +1,7 @@
 """The folder of a run: who may write to it, and what is recorded there.
 
-run.json (recipe, command, versions, data), log.jsonl, checkpoints/, and model/, the best so far.
+run.json (recipe, command, versions, data), log.jsonl, texts/ (the vocabulary), checkpoints/, and
+model/, the best so far.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,13 +20,14 @@ from typing import Any, Literal
 import torch
 
 from ..data.dataset import Dataset
-from ..errors import DataError, InputError
+from ..errors import DataError
 from ..files import sha256, write_atomically
 from ..lock import held
 from ..saving import WEIGHTS
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
-from .overrides import differences, flatten
+from .continuing import Resume, what_changed
+from .overrides import flatten
 from .recipe import Recipe
 
 
@@ -37,6 +40,7 @@ class RunFolder:
         self.log = path / "log.jsonl"
         self.model = path / "model"
         self.record_file = path / "run.json"
+        self.texts = path / "texts"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -48,12 +52,19 @@ class RunFolder:
         with held(self.path / ".lock", busy):
             yield
 
-    def open(self, recipe: Recipe, data: Mapping[str, str], *, resume: bool) -> bool:
+    def open(
+        self,
+        recipe: Recipe,
+        data: Mapping[str, str],
+        *,
+        resume: Resume | None = None,
+        processes: int = 1,
+    ) -> bool:
         """Check what lies here against what is asked; True if the run is finished already.
 
-        A run that ended before its first checkpoint left nothing to keep, so it begins anew.
-        Raises `DataError` for a run that is here though none is to be resumed, and `InputError`
-        when a run is to go on with another recipe or other data.
+        A run that ended before its first checkpoint left nothing to keep, so it begins anew. A
+        finished one goes on where it is loosely resumed with other settings. Raises `DataError`
+        for a run that is here though none is to be resumed, and `InputError` as `what_changed`.
         """
         remove_leftovers(self.checkpoints)
         record, state = self.record(), self.state()
@@ -61,14 +72,13 @@ class RunFolder:
             self.record_file.unlink(missing_ok=True)
             return False
         finished = state == "finished"
-        if not resume:
+        if resume is None:
             raise DataError(
                 f"{self.path} holds {'a finished' if finished else 'an unfinished'} run. "
                 "Choose another --work-dir" + ("." if finished else ", or go on with it: --resume.")
             )
-        if record is not None:
-            self.check_same(record, recipe, data)
-        return finished
+        asked = run_meta(recipe, data, processes)
+        return finished and not what_changed(record or {}, asked, self.path, resume)
 
     def state(self) -> Literal["new", "unfinished", "finished"]:
         """How far the run is; one that ended before its first checkpoint is as good as new."""
@@ -77,38 +87,29 @@ class RunFolder:
             return "finished"
         return "unfinished" if list_checkpoints(self.checkpoints) else "new"
 
-    def check_same(
-        self, record: Mapping[str, Any], recipe: Recipe, data: Mapping[str, str]
-    ) -> None:
-        """Raise `InputError` when recipe or data are not those that the run began with."""
-        changed = differences(record["recipe"], recipe.settings)
-        changed += [
-            f"data of {name}: fingerprint was {before[:12]}, is {data.get(name, 'none')[:12]}"
-            for name, before in record["data"].items()
-            if data.get(name) != before
-        ]
-        if changed:
-            raise InputError(
-                f"The run in {self.path} began with other settings ({'; '.join(changed[:6])}), "
-                "and a resumed run must end as if it had never stopped. Give the same settings, "
-                "or start a new run in another --work-dir."
-            )
-
     def begin(
-        self, recipe: Recipe, data: Mapping[str, str], command: Sequence[str], device: str
+        self,
+        recipe: Recipe,
+        data: Mapping[str, str],
+        command: Sequence[str],
+        device: str,
+        processes: int = 1,
+        **facts: Any,
     ) -> list[str]:
-        """Record how the run was started; a resumed one keeps its record.
+        """Record how the run was started, and what else is to be known; a resumed one keeps that.
 
         Returns what the last bits of the weights depend on and is no longer as it was then.
         """
         here = {"versions": versions(), "threads": torch.get_num_threads(), "device": device}
         began = self.record()
         if began is None:
-            record = run_meta(recipe, data) | {
+            record = run_meta(recipe, data, processes) | {
+                "id": uuid.uuid4().hex[:8],
                 "command": list(command),
                 "recipe_file": recipe.path.name,
                 "recipe_text": recipe.path.read_text(encoding="utf-8"),
                 **here,
+                **facts,
                 "started": now(),
                 "finished": None,
             }
@@ -120,6 +121,39 @@ class RunFolder:
             for key in ("versions.torch", "threads", "device")
             if was.get(key, now_is[key]) != now_is[key]
         ]
+
+    def go_on(
+        self,
+        recipe: Recipe,
+        meta: Mapping[str, Any],
+        command: Sequence[str],
+        change: Mapping[str, Any],
+    ) -> None:
+        """Record that the run goes on with other settings: which, and in which `part` of it."""
+        record = self.record() or {}
+        before = [one for one in record.get("changes", []) if one["part"] < change["part"]]
+        here = {"date": now(), "command": list(command), "versions": versions()}
+        self._write(
+            record
+            | dict(meta)
+            | {
+                "recipe_file": recipe.path.name,
+                "recipe_text": recipe.path.read_text(encoding="utf-8"),
+                "changes": [*before, {**change, **here}],
+                "finished": None,
+            }
+        )
+
+    def write_texts(self, texts: Mapping[str, str]) -> None:
+        """Keep the text files of the model (its vocabulary): they stay the run's, come what may."""
+        for name, text in texts.items():
+            self.texts.mkdir(exist_ok=True)
+            write_atomically(self.texts / name, text.encode())
+
+    def read_texts(self) -> dict[str, str] | None:
+        """The text files of the run's model by name; None for a run that kept none."""
+        files = sorted(self.texts.glob("[!.]*")) if self.texts.is_dir() else []
+        return {file.name: file.read_text(encoding="utf-8") for file in files} or None
 
     def finish(self, **results: Any) -> None:
         """Record that the run is complete."""
@@ -145,9 +179,10 @@ class RunFolder:
         write_atomically(self.record_file, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def run_meta(recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
-    """What identifies a run: its recipe, seed and data."""
-    return {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+def run_meta(recipe: Recipe, data: Mapping[str, str], processes: int = 1) -> dict[str, Any]:
+    """What identifies a run: its recipe, seed and data, and how many processes train."""
+    identity = {"recipe": dict(recipe.settings), "seed": recipe["seed"], "data": dict(data)}
+    return identity | {"processes": processes}
 
 
 def fingerprints(*datasets: Dataset | None) -> dict[str, str]:

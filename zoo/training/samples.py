@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
@@ -64,6 +65,39 @@ class TrainingSet(TorchDataset[Sample]):
         chosen = generator(self.seed, "captions", epoch, image).permutation(own)
         return Sample(epoch, image, tuple(chosen[: self.captions_per_image].tolist()))
 
+    def lengths(self, epoch: int) -> NDArray[np.int64]:
+        """How many words the longest caption of each sample of an epoch has."""
+        words = [len(caption.split()) for caption in self.dataset.captions]
+        samples = (self[epoch, index] for index in range(len(self)))
+        return np.array([max(words[row] for row in sample.captions) for sample in samples])
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Batches whose texts are of about the same length, so that little of them is padding.
+
+    Of the random order, `pool` batches at a time are sorted by length; then the batches come in a
+    random order. The last batch, if it is not full, stays the last.
+
+    lengths: of the items of an epoch
+    """
+
+    lengths: Callable[[int], NDArray[np.int64]]
+    batch_size: int
+    pool: int
+
+    def __call__(self, order: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+        """An order of the items, in another one."""
+        lengths, size = self.lengths(epoch)[order], self.batch_size
+        full = len(order) // size * size
+        pools = [
+            start + np.argsort(lengths[start : min(start + self.pool * size, full)], kind="stable")
+            for start in range(0, full, self.pool * size)
+        ]
+        batches = order[np.concatenate(pools)].reshape(-1, size) if full else order[:0]
+        mixed = generator(seed, "buckets", epoch).permutation(batches)
+        return np.concatenate([mixed.reshape(-1), order[full:]])
+
 
 class EpochSampler(Sampler[Place]):
     """Yields (epoch, index) in an order that is a function of (seed, epoch).
@@ -71,8 +105,8 @@ class EpochSampler(Sampler[Place]):
     `start_at` sets the epoch, and a number of items that a resumed run has already seen.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed = length, seed
+    def __init__(self, length: int, seed: int, buckets: Buckets | None = None) -> None:
+        self.length, self.seed, self.buckets = length, seed, buckets
         self.epoch, self.seen = 0, 0
 
     def __len__(self) -> int:
@@ -84,4 +118,6 @@ class EpochSampler(Sampler[Place]):
 
     def __iter__(self) -> Iterator[Place]:
         order = generator(self.seed, "order", self.epoch).permutation(self.length)
+        if self.buckets is not None:
+            order = self.buckets(order, self.seed, self.epoch)
         return iter([(self.epoch, int(index)) for index in order[self.seen :]])

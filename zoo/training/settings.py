@@ -31,6 +31,15 @@ FULL = "full"
 ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]*")
 
 
+WRAPPERS = ("strategy", "model_wrapper_cfg", "runner_type", "env_cfg")
+WRAPPED = (
+    "sets {key!r}, and the zoo trains without MMEngine's strategies and wrappers (DDP, FSDP, "
+    "DeepSpeed), which would divide the negatives of a batch; docs/decisions/0017 has the reasons. "
+    "Leave it out: `zoo train --launcher pytorch --nproc N` shares a batch among processes, and "
+    "accumulate and autocast save memory."
+)
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -41,7 +50,7 @@ class _Keys(BaseModel):
             for key in given:
                 if key not in cls.model_fields:
                     said = f"has no key {key!r}. {nearest(key, cls.model_fields)}"
-                    raise _fault(said)
+                    raise _fault(WRAPPED.format(key=key) if key in WRAPPERS else said)
         return given
 
 
@@ -85,6 +94,7 @@ class Data(_Keys):
     workers: NonNegativeInt = 2
     train: Annotated[str, Field(min_length=1)] = "train"
     dev: str | None = "dev"
+    bucket: PositiveInt | None = None
 
 
 class Multipliers(_Keys):
@@ -115,8 +125,9 @@ class OptimWrapper(_Keys):
     def _whole(cls, count: int) -> int:
         if count != 1:
             raise _fault(
-                f"is {count}, and a checkpoint cannot hold the gradients of an accumulation that "
-                "is not over. Set it to 1, and a larger data.batch_size if memory allows."
+                f"is {count}, and the zoo divides a batch in place of adding up several, so that "
+                "all of its negatives count. Leave it out: set data.batch_size to the whole, and "
+                f"accumulate={count}."
             )
         return count
 
@@ -132,6 +143,20 @@ class CheckpointSettings(_Keys):
 
     every: PositiveInt | None = None
     keep: PositiveInt = 2
+
+
+class NonFinite(_Keys):
+    """What to do where a loss or a gradient is not finite, and how often at most."""
+
+    action: Literal["stop", "skip"] = "stop"
+    most: PositiveInt = 10
+
+
+class Autocast(_Keys):
+    """Which parts of the model, by name or all, compute in low precision while training."""
+
+    parts: list[str] | Literal["all"] = "all"
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
 
 
 class Export(_Keys):
@@ -156,12 +181,34 @@ class Settings(_Keys):
     param_scheduler: list[dict[str, Any]] | dict[str, Any] | None = None
     train_cfg: dict[str, Any]
     average: AverageSettings | None = None
-    autocast: list[str] = []
+    gather: bool = True
+    accumulate: PositiveInt = 1
+    autocast: Autocast = Autocast(parts=[])
+    freeze: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
     export: Export = Export()
+    nonfinite: NonFinite = NonFinite()
     log_every: PositiveInt = 20
+    visualizers: list[str | dict[str, Any]] = []
     seed: int = 2022
     ablations: dict[str, dict[str, Any]] = {}
+
+    @field_validator("train_cfg")
+    @classmethod
+    def _by_epoch(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("by_epoch", True) is not True or "max_iters" in given:
+            raise _fault("counts iterations, and the zoo trains by epochs. Set max_epochs.")
+        return given
+
+    @field_validator("nonfinite", mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"action": given} if isinstance(given, str) else given
+
+    @field_validator("autocast", mode="before")
+    @classmethod
+    def _parts(cls, given: Any) -> Any:
+        return {"parts": given} if isinstance(given, list | str) else given
 
     @field_validator("ablations")
     @classmethod

@@ -54,7 +54,7 @@ def extract(
     extractor: Extractor,
     *,
     config: Mapping[str, Any] | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
     workers: int = 2,
     shard_rows: int = 512,
     dtype: Literal["float16", "float32"] = "float16",

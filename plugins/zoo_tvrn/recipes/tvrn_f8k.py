@@ -5,6 +5,7 @@
 #   zoo train tvrn-f8k --data DATA --features FEATURES --work-dir RUN
 # Words are refined by their caption, not by each image, and the head is SAF: for the sake of time
 # on a CPU. The ablation has the other choices.
+_base_ = "zoo:f8k-features"
 name = "tvrn-f8k"
 method = "tvrn"
 plugin = "tvrn"
@@ -39,37 +40,8 @@ model = dict(
         head="saf",
         dropout=0.2,
     ),
-    extractor=dict(type="grid", backbone="mobilenet_edgetpu_075"),
-    features=dict(kind="grid", regions=36, dim=1280),
-    scoring=dict(image_block=128, text_block=512),
 )
-vocabulary = dict(minimum_count=4)
-initial_weights = dict(extractor="chan-f8k")
-# In all these recipes the temperature begins at 0.05 for each level that the score adds up.
-loss = dict(type="contrastive", temperature=0.05, learnable=True)
-data = dict(
-    inputs="features",
-    by="image",
-    captions_per_image=2,
-    batch_size=64,
-    workers=0,
-    train="train",
-    dev="dev",
-)
-optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.98), weight_decay=1e-4),
-    clip_grad=dict(max_norm=2.0),
-    paramwise_cfg=dict(flat_decay_mult=0.0),
-)
-param_scheduler = [
-    dict(type="LinearLR", by_epoch=False, start_factor=0.01, begin=0, end=93),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=93, end=558, T_max=465, eta_min=0.0),
-]
-train_cfg = dict(max_epochs=6, val_interval=6)
-average = dict(momentum=0.995)
 autocast = ["text_encoder.reader.rnn"]
-export = dict(half=True)
-seed = 2022
 # Without one refinement each: regions by overlap, regions, words (that side is then not
 # doubled), semantic alignment enhancement. And what this recipe leaves out.
 ablations = {

@@ -1,0 +1,2 @@
+_base_ = "_coco.py"
+name = "scan-coco.bigru_butd_t2i"

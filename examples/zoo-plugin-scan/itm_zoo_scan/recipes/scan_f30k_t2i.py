@@ -1,0 +1,2 @@
+_base_ = "_f30k.py"
+name = "scan-f30k.bigru_butd_t2i"

@@ -1,0 +1,235 @@
+"""Several processes that train together end with the weights of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("mmengine", reason="training needs the extra 'train'")
+
+import toy_matching as toy
+from zoo.training.checkpoint import list_checkpoints, read_checkpoint
+
+HERE = Path(__file__).parent
+CLOSE = 1e-6
+
+STILL = ["model.image_encoder.dropout=0.0", "checkpoint.every=None", "train_cfg.max_epochs=2"]
+CONTRASTIVE = ["loss={'type': 'contrastive', 'learnable': True}", "warm_up=None"]
+# Adam makes a whole step of a gradient that is nothing but rounding.
+PLAIN = ["optim_wrapper.optimizer={'type': 'SGD', 'lr': 0.02, 'momentum': 0.9}"]
+MSSAN = [
+    "plugin=mssan",
+    "vocabulary={'minimum_count': 1}",
+    "model.image_encoder={'type': 'mssan_regions', 'feature_dim': 6, 'dim': 8, 'dropout': 0.0,"
+    " 'region_drop': 0.2, 'fixed': True}",
+    "model.text_encoder={'type': 'mssan_words', 'dropout': 0.0, 'reader':"
+    " {'type': 'bigru', 'word_dim': 5, 'dim': 8, 'word_drop': 0.2, 'mask_token': True}}",
+    "model.aligner={'type': 'symmetric_alignment'}",
+    "loss={'type': 'adaptive_margin', 'momentum': 0.5, 'gain': 2.0, 'negatives': 'mix'}",
+    "warm_up={'epochs': 1, 'frozen': True}",
+]
+SGRAF = [
+    "plugin=sgraf",
+    "vocabulary={'minimum_count': 1}",
+    "model.image_encoder={'type': 'sgraf_regions', 'feature_dim': 6, 'dim': 8, 'dropout': 0.0,"
+    " 'slots': 3}",
+    "model.text_encoder={'type': 'sgraf_words', 'dropout': 0.0, 'reader':"
+    " {'type': 'bigru', 'word_dim': 5, 'dim': 8}}",
+    "model.aligner={'type': 'similarity_vectors', 'dim': 8, 'similarity_dim': 4, 'head': 'saf'}",
+    "loss={'type': 'triplet', 'negatives': 'hardest', 'reduction': 'mean'}",
+    *PLAIN,
+]
+
+
+class Trials:
+    """The toy recipe on toy data, run by a process that forks those of each run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recipe = toy.write_recipe(folder)
+        self.data = toy.write_data(folder / "data")
+        path = os.pathsep.join([str(HERE), str(HERE.parent), str(HERE.parent / "plugins")])
+        self.server = subprocess.Popen(
+            [sys.executable, str(HERE / "training_processes.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        )
+
+    def attempt(self, name: str, count: int, *overrides: str, **how: object) -> list[int]:
+        """The exit status of each process of a run."""
+        job = {
+            "recipe": str(self.recipe),
+            "data": str(self.data),
+            "work_dir": str(self.folder / name),
+            "count": count,
+            "overrides": [*STILL, *overrides],
+            **how,
+        }
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        print(json.dumps(job), file=self.server.stdin, flush=True)
+        statuses: list[int] = json.loads(self.server.stdout.readline())
+        return statuses
+
+    def finish(self, name: str, count: int, *overrides: str, **how: object) -> dict:
+        """Run to the end: what the last checkpoint holds."""
+        assert set(self.attempt(name, count, *overrides, **how)) == {0}, self.said(name, count)
+        return self.end(name)
+
+    def end(self, name: str) -> dict:
+        """Every tensor of the last checkpoint, moments of the optimiser too, and of the model."""
+        saved = read_checkpoint(list_checkpoints(self.folder / name / "checkpoints")[-1])
+        state = saved.state["optimizer"]["state"]
+        moments = {
+            f"moments.{number}.{key}": value
+            for number, values in state.items()
+            for key, value in values.items()
+        }
+        mean = {f"average.{key}": value for key, value in (saved.average or {}).items()}
+        exported = load_file(self.folder / name / "model" / "model.safetensors")
+        model = {f"exported.{key}": value for key, value in exported.items()}
+        return {**saved.model, **mean, **moments, **model}
+
+    def said(self, name: str, count: int = 2) -> str:
+        """What the processes of a run wrote."""
+        files = [Path(f"{self.folder / name}.{number}.out") for number in range(count)]
+        return "\n".join(file.read_text() for file in files)
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    """A server for all tests of this file."""
+    made = Trials(tmp_path_factory.mktemp("trials"))
+    yield made
+    made.server.communicate(timeout=30)
+
+
+def furthest(ours: dict, theirs: dict) -> float:
+    """The largest difference of two weights or buffers, in the end or in their mean.
+
+    What was exported is left out: which epoch was the best may hang on the last bit of a score.
+    """
+    assert ours.keys() == theirs.keys()
+    kinds = ("model.", "loss.", "average.")
+    return max(
+        (ours[key].double() - theirs[key].double()).abs().max().item()
+        for key in ours
+        if key.startswith(kinds)
+    )
+
+
+def same(ours: dict, theirs: dict) -> bool:
+    """Whether both are equal bit for bit."""
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "settings"),
+    [
+        ("hardest", 2, []),
+        ("by-caption", 2, ["data.by=caption", "data.drop_last=False"]),
+        ("contrastive", 2, CONTRASTIVE),
+        ("mssan", 2, MSSAN),
+        ("batch-norm", 2, SGRAF),
+        ("four", 4, []),
+    ],
+)
+def test_processes_end_with_the_weights_of_one(trials, name, count, settings):
+    """Losses of all kinds, noise on both sides, buffers, temperatures and batch norms: to 1e-6."""
+    alone = trials.finish(f"{name}-alone", 1, *settings)
+    together = trials.finish(f"{name}-together", count, *settings)
+    assert furthest(together, alone) < CLOSE
+
+
+@pytest.mark.parametrize(("count", "pieces"), [(2, 1), (2, 2), (1, 2)])
+def test_hardest_negatives_are_those_of_all_processes(trials, count, pieces):
+    """Found in a first pass without gradients, over the scores of all and in pieces too."""
+    settings = ["plugin=chan", "model.aligner={'type': 'hard_alignment', 'pooling': 'mean'}"]
+    settings += ["loss={'type': 'triplet'}", "warm_up=None", "data.batch_size=8", *PLAIN]
+    once = trials.finish(f"once-{count}-{pieces}", 1, *settings, twice=False)
+    name, pieced = f"twice-{count}-{pieces}", f"accumulate={pieces}"
+    twice = trials.finish(name, count, *settings, pieced, twice=True)
+    assert furthest(twice, once) < CLOSE
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_pieces_of_a_batch_end_with_the_weights_of_the_whole(trials, pieces):
+    """Negatives come from all pieces; alone, and where two processes take their share in pieces."""
+    settings = [*MSSAN, *PLAIN, "data.batch_size=8"]
+    whole = trials.finish(f"whole-{pieces}", 1, *settings)
+    for count in (1, 2):
+        apart = trials.finish(f"pieces-{pieces}-{count}", count, *settings, f"accumulate={pieces}")
+        assert furthest(apart, whole) < CLOSE
+
+
+def test_with_batches_of_their_own_processes_share_the_mean_of_their_losses(trials):
+    """gather=False: two batches of two are no batch of four, and the buffers stay alike."""
+    settings = [*MSSAN, "gather=False", "checkpoint.every=3"]
+    straight = trials.finish("own-batches", 2, *settings)
+    assert furthest(straight, trials.finish("gathered", 2, *MSSAN, "checkpoint.every=3")) > 1e-3
+    stop = [int(signal.SIGTERM), 1, 7]
+    assert trials.attempt("own-resumed", 2, *settings, signal=stop) == [143, 143]
+    assert same(trials.finish("own-resumed", 2, *settings, resume=True), straight)
+
+
+def test_one_process_that_is_asked_stops_all_at_one_place(trials):
+    """A signal to the second: all save after the same iteration, and go on as if never stopped."""
+    settings = ["model.image_encoder.dropout=0.3"]
+    straight = trials.finish("straight", 2, *settings)
+    stop = [int(signal.SIGTERM), 1, 7]
+    assert trials.attempt("stopped", 2, *settings, signal=stop) == [143, 143]
+    newest = list_checkpoints(trials.folder / "stopped" / "checkpoints")[-1]
+    assert newest.name == "step_00000007"
+    assert same(trials.finish("stopped", 2, *settings, resume=True), straight)
+
+
+def test_a_process_that_is_killed_ends_the_others_at_once(trials):
+    """And the run goes on from its newest checkpoint, to the same weights bit for bit."""
+    settings = ["checkpoint.every=3"]
+    straight = trials.finish("undisturbed", 2, *settings)
+    began = time.monotonic()
+    kill = [int(signal.SIGKILL), 1, 8]
+    assert trials.attempt("killed", 2, *settings, signal=kill) == [1, -signal.SIGKILL]
+    assert time.monotonic() - began < 30
+    assert "ended, or did not answer in time" in trials.said("killed")
+    assert same(trials.finish("killed", 2, *settings, resume=True), straight)
+
+
+def test_processes_save_before_they_measure(trials):
+    """For a measurement that they share is not broken off; killed in it, they go on with it."""
+    straight = trials.finish("measured", 2)
+    kill = [int(signal.SIGKILL), 1, 0]
+    assert trials.attempt("unmeasured", 2, signal=kill) == [1, -signal.SIGKILL]
+    saved = list_checkpoints(trials.folder / "unmeasured" / "checkpoints")
+    assert [path.name for path in saved] == ["step_00000005"]
+    assert same(trials.finish("unmeasured", 2, resume=True), straight)
+
+
+def test_a_run_is_not_resumed_by_another_number_of_processes(trials):
+    """The sums of two processes are rounded otherwise than those of one; all of them are told."""
+    stop = [int(signal.SIGTERM), 0, 7]
+    assert trials.attempt("begun-by-two", 2, signal=stop) == [143, 143]
+    for count in (1, 4):
+        statuses = trials.attempt("begun-by-two", count, resume=True)
+        assert set(statuses) == {1}
+        assert f"processes: were 2, are {count}" in trials.said("begun-by-two", count)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(trials):
+    """The error has the arithmetic, and a size that works."""
+    assert trials.attempt("undivided", 2, "accumulate=3") == [1, 1]
+    said = trials.said("undivided")
+    assert "cannot be divided by 2 processes x accumulate 3 = 6. Set data.batch_size=6." in said
+    assert trials.attempt("rest", 2, "gather=False", "data.drop_last=False") == [1, 1]
+    assert "may have fewer samples than there are processes" in trials.said("rest")
