@@ -108,18 +108,12 @@ def built(
 
 def spilled(ptx: str, architecture: str) -> int:
     """Bytes of a thread's registers that the assembler had no room for."""
-    assembler = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place, "kernel.ptx")
+    place = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    newest = max(place.glob("ptxas*"), key=lambda file: len(file.name))  # ptxas-blackwell
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "kernel.ptx")
         file.write_text(ptx, encoding="utf-8")
-        command = [
-            assembler,
-            "-v",
-            f"--gpu-name={architecture}",
-            file,
-            "-o",
-            file.with_suffix(".o"),
-        ]
+        command = [newest, "-v", f"--gpu-name={architecture}", file, "-o", file.with_suffix(".o")]
         told = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(re.search(r"(\d+) bytes spill stores", told.stdout + told.stderr)[1])
 

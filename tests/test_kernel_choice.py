@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,6 +83,19 @@ def test_torch_computes_where_they_cannot_run(where, name, value, reason, monkey
     monkeypatch.setenv("ZOO_KERNELS", "triton")
     with pytest.raises(InputError, match=r"on cuda:0 .* cannot run: .* Unset it to compute"):
         uses_triton(GPU)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_warning_of_the_compiler_is_no_fault(monkeypatch):
+    """Not even where warnings are errors, as in tests."""
+
+    def warn(_) -> bool:
+        warnings.warn("a default will change", UserWarning, stacklevel=1)
+        return True
+
+    monkeypatch.setattr(choice, "_right", warn)
+
+    assert uses_triton(GPU)
 
 
 def test_other_kernels_are_refused(monkeypatch):

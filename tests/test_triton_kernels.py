@@ -100,6 +100,27 @@ def test_hard_codes_are_those_of_float64(case, dtype):
     assert_close(codes.double(), plain(doubled(queries), doubled(items)), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "multiplied"),
+    [
+        ((torch.bfloat16, torch.bfloat16), torch.bfloat16),
+        ((torch.float16, torch.bfloat16), torch.float32),
+        ((torch.float32, torch.float16), torch.float32),
+    ],
+)
+def test_halves_are_multiplied_as_they_are(kinds, multiplied, monkeypatch):
+    """If both sides are of one type; otherwise both are float32, which holds either."""
+    given = []
+    plain = triton_hard.largest
+    monkeypatch.setattr(
+        triton_hard, "largest", lambda *a: given.append((a[0].dtype, a[1].dtype)) or plain(*a)
+    )
+
+    hard_alignment(ragged([2], 16, kinds[0]), ragged([3], 16, kinds[1]))
+
+    assert given == [(multiplied, multiplied)]
+
+
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
@@ -253,10 +274,11 @@ SOFT_CASES = {
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_soft_cosines_and_gradients_are_those_of_float64(form, monkeypatch):
-    """In every form, ragged; items of one fragment among them, spared or not."""
+    """In every form, ragged, logits of both signs; items of one fragment, spared or not."""
     queries, sources = (alike(lengths) for lengths in SOFT_CASES["ragged"])
+    logits = tuple(ragged(lengths, 9) for lengths in SOFT_CASES["ragged"])
 
-    ours, exact = soft_both_ways(monkeypatch, queries, sources, form)
+    ours, exact = soft_both_ways(monkeypatch, queries, sources, form, logits)
 
     assert_close(ours, exact, rtol=0, atol=1e-5, check_dtype=False)
 
@@ -290,6 +312,16 @@ def test_soft_alignment_of_zeros_is_0_with_finite_gradients(form):
 
     assert (cosines[1] == 0).all()
     assert all(side.embeddings.grad.isfinite().all() for side in (queries, sources))
+
+
+def test_logits_far_below_0_are_weighed_as_others(monkeypatch):
+    """The sources that a tile is filled up with would have all of the weight."""
+    queries, sources = alike([3, 2]), alike([3, 5])
+    sources = Fragments(-sources.embeddings, sources.mask)
+
+    ours, exact = soft_both_ways(monkeypatch, queries, sources, Attention(1000.0))
+
+    assert_close(ours[0].double(), exact[0], rtol=0, atol=1e-3)
 
 
 def test_more_sources_than_fit_are_aligned_by_torch(monkeypatch):

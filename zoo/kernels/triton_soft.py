@@ -36,7 +36,6 @@ SIZES = ["sources", "queries", "items", "pitch", "start"]
 
 EPSILON = tl.constexpr(torch.finfo(torch.float32).eps)
 TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
-SMALLEST_NORM = tl.constexpr(torch.finfo(torch.float32).tiny ** 0.5)
 
 
 def fits(sources: int, device: torch.device) -> bool:
@@ -220,9 +219,7 @@ def _gradients(
         tl.store(of_similarity + first + query * items, weights * of_along[None, :], mask=inside)
         tl.store(of_logits + first + query * items, of_logit, mask=inside)
     if normalize:
-        # A norm that is not known from 0 has no gradient.
-        of_norm = -of_scale * scale / ((norms + 1e-8) * norms)
-        of_norm = tl.where(norms > SMALLEST_NORM, of_norm, 0.0)
+        of_norm = -of_scale * scale / ((norms + 1e-8) * norms)  # 0 where all logits are
         tl.debug_barrier()  # what was stored above is read here, by other threads too
         for query in range(queries):
             logit = tl.load(logits + first + query * items, mask=inside, other=0.0)
