@@ -69,7 +69,7 @@ def test_every_layout_opens_to_the_same_data_set(tmp_path, name):
     assert dataset.layout == WORDS[name]
 
 
-@pytest.mark.parametrize("name", set(LAYOUTS) - {"scan_in_a_tree"})
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "scan_in_a_tree"])
 def test_images_may_have_any_number_of_captions(tmp_path, name):
     """One to three captions an image, in every layout that can say so."""
     check_same(zoo.open_dataset(LAYOUTS[name](tmp_path, RAGGED), SPLIT.get(name, "test")), RAGGED)
