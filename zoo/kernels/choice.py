@@ -65,7 +65,15 @@ def kernels_on(device: torch.device | str) -> Choice:
 def report() -> dict[str, str]:
     """What computes on each device, in words."""
     devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-    return {f"kernels on {device}": str(kernels_on(device)) for device in devices}
+    return {f"kernels on {device}": _told(device) for device in devices}
+
+
+def _told(device: str) -> str:
+    """What computes there, or why what was asked for does not."""
+    try:
+        return str(kernels_on(device))
+    except InputError as error:
+        return f"none: {error}"
 
 
 def _interprets() -> bool:
