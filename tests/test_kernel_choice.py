@@ -48,6 +48,7 @@ def test_a_gpu_that_runs_them_uses_kernels_in_triton(monkeypatch):
 
 def test_what_cannot_run_is_told_of_its_device(monkeypatch):
     """The report goes on, and says what was asked for and why it is not to be had."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setenv("ZOO_KERNELS", "triton")
     told = choice.report()["kernels on cpu"]
     assert told.startswith("none: ZOO_KERNELS=triton, and on cpu such kernels cannot run")
