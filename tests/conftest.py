@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several: a core each, before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if importlib.util.find_spec("triton") is not None:
     import torch
 

@@ -27,6 +27,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 LANGUAGES = ("python", "sh", "console", "toml", "yaml")
 FILE = re.compile(r"# file: (\S+)\n")
@@ -176,7 +177,8 @@ class Runner:
         short = [word for one in SHORT.get(arguments[1], ()) for word in ("--set", one)]
         arguments[3:3] = short
         out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
+        # A run keeps the command that began it.
+        with patch("sys.argv", arguments), redirect_stdout(out), redirect_stderr(err):
             status = main(arguments[1:])
         # The doctor's status is 1 where it finds a problem, and made data are no whole data set.
         if status not in ((0, 1) if arguments[1] == "doctor" else (0,)):

@@ -284,7 +284,7 @@ class TestTrain:
         assert out.strip() == str(model_folder)
         assert given["arguments"] == ("chan-f8k", Path("d"), Path("w"))
         assert given["overrides"] == ["seed=1", "a.b=c"]
-        assert given["resume"] is True
+        assert given["resume"] == "exact"
         card = (model_folder / "README.md").read_text()
         assert card.startswith("---\nlibrary_name: itm-zoo\n")
 

@@ -67,7 +67,7 @@ BROKEN = {
     ),
     "unknown setting": (
         "train chan-f30k --data {data} --work-dir {broken}/run --set data.batchsize=2",
-        r"data has no 'batchsize'\. Did you mean 'data\.batch_size'\?",
+        r"data has no 'batchsize'\. Did you mean 'data\.batch_size'",
     ),
     "setting without a value": (
         "train chan-f30k --data {data} --work-dir {broken}/run --set seed",

@@ -98,8 +98,10 @@ class TestTables:
             distribution="itm-bad",
             version="1",
             status="import-error",
+            api="",
             reason="ImportError: no",
             components=(),
+            notes=(),
         )
 
         assert "ImportError: no" in as_text(plugin_table([record]))
