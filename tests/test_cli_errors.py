@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from distributions import Site
 from zoo.demo import PHOTOS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,6 +178,21 @@ def test_a_fault_of_ours_says_so(run, monkeypatch):
         "error: KeyError: 'lost'. This is a fault of the zoo, not yours; "
         "`zoo --debug COMMAND ...` shows the traceback to report.\n",
     )
+
+
+def test_a_fault_of_a_plugin_names_the_plugin(run, monkeypatch, tmp_path):
+    """And the line of its code that was innermost."""
+    site = Site(tmp_path)
+    site.add("leaning", "def fail(*_):\n    raise KeyError('lost')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("zoo.loading.info", importlib.import_module("leaning").fail)
+
+    _, _, err = run("info", "chan-f8k")
+    site.forget()
+
+    place = tmp_path / "leaning.py"
+    assert "fault of the zoo" not in err
+    assert f"This is a fault of the plugin leaning (a-leaning), at {place}:2; `zoo" in err
 
 
 def test_a_missing_package_names_the_extra(run, monkeypatch):

@@ -88,6 +88,19 @@ FAULTS = {
         "batch_first=True",
     ),
     # Others.
+    "pairs that score otherwise the second time": model(
+        'return Similarity(scores, {"local": scores})',
+        "return Similarity(nn.functional.dropout(scores, 0.3, self.training))\n\n"
+        "    pairwise = True",
+        "listed pairs",
+        "set pairwise to False",
+    ),
+    "a layer between encodings and scores in bfloat16": model(
+        "(words @ in_full(self.gate.weight[0]))",
+        "self.gate(words)[..., 0]",
+        "precision",
+        "zoo.ops.linear_in_full",
+    ),
     "dropout left on": model(
         "self.dropout(hidden + seen)",
         "nn.functional.dropout(hidden + seen, 0.1)",

@@ -37,7 +37,11 @@ BROKEN = {
     "absent": (None, "import-error", "No module named 'absent'"),
     "needs": ("import a_package_that_nobody_has", "import-error", "a_package_that_nobody_has"),
     "deep": ("def f(): return f()\nf()", "import-error", "RecursionError"),
-    "unversioned": (GOOD.replace("ZOO_API_VERSION", "VERSION"), "incompatible", "None"),
+    "unversioned": (
+        GOOD.replace("ZOO_API_VERSION", "VERSION"),
+        "incompatible",
+        "its module has no ZOO_API_VERSION; one for this zoo has (1, 1)",
+    ),
     "newer": (GOOD.replace("(1, 0)", "(1, 2)"), "incompatible", "(1, 2), and this zoo offers 1.1"),
     "older": (GOOD.replace("(1, 0)", "(0, 9)"), "incompatible", "(0, 9)"),
     "text": (GOOD.replace("(1, 0)", "'1.0'"), "incompatible", "'1.0'"),

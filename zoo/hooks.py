@@ -20,7 +20,8 @@ API_VERSION = (1, 1)
 """A plugin fits when its major version is this one and its minor version is not greater.
 
 1.0: zoo_components, zoo_cards, the classes of zoo.interfaces
-1.1: zoo.testing; Component.without_gradient, Encoder.mixes_in_training, Aligner.score_pairs
+1.1: zoo.testing; Component.without_gradient, Encoder.mixes_in_training, Aligner.score_pairs,
+     Aligner.pairwise, Loss.selects and needed; zoo.ops.linear_in_full
 
 A minor version adds; what it deprecates goes on for one minor version more, with a warning that
 says what to write instead (docs/decisions/0019-plugin-api-versions.md).

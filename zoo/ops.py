@@ -79,6 +79,19 @@ def in_full(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+def linear_in_full(layer: nn.Linear, values: Tensor) -> Tensor:
+    """What a linear map makes of values, in float32 at least, however its weights are stored.
+
+    For layers between the encodings and the scores, which rank: call it where autocast is off.
+
+    >>> linear_in_full(nn.Linear(2, 1).bfloat16(), torch.ones(3, 2)).dtype
+    torch.float32
+    """
+    bias: Tensor | None = layer.bias
+    full = bias if bias is None else in_full(bias)
+    return nn.functional.linear(in_full(values), in_full(layer.weight), full)
+
+
 def dot_products(images: Fragments, texts: Fragments) -> Tensor:
     """Of each word with each region: (images, texts, words, regions), -inf at padding."""
     products = torch.einsum("twd,ird->itwr", texts.embeddings, images.embeddings)

@@ -198,6 +198,8 @@ def _check_version(plugin: Any, offered: tuple[int, int]) -> str:
     if not known or version[0] != offered[0] or version[1] > offered[1]:
         zoo = ".".join(map(str, offered))
         reason = f"its ZOO_API_VERSION is {version!r}, and this zoo offers {zoo}"
+        if version is None:
+            reason = f"its module has no ZOO_API_VERSION; one for this zoo has {offered}"
         raise _Refused("incompatible", reason, said)
     return said
 

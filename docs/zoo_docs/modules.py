@@ -8,7 +8,10 @@ from types import ModuleType
 
 import zoo
 
-ROOMS = ("interfaces", "batch", "ops", "encoders", "kernels", "losses", "heads", "hooks", "errors")
+ROOMS = (
+    *("interfaces", "batch", "ops", "options", "encoders", "kernels", "losses", "heads", "hooks"),
+    "errors",
+)
 
 ABOUT = (
     "`zoo` is what a user calls. The rooms below it are those that a plugin may import; "

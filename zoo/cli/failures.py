@@ -7,7 +7,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 
+from ..entry_points import OWN_DISTRIBUTION, candidates
 from ..errors import ZooError
 
 EXTRAS = {"mmengine": "train", "cv2": "train", "transformers": "text"}
@@ -50,6 +52,24 @@ def _message(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}. Check the path and who may use it."
     lines = str(error).strip().splitlines() or ["no message"]
     return (
-        f"{type(error).__name__}: {lines[0]}. This is a fault of the zoo, not yours; "
+        f"{type(error).__name__}: {lines[0].rstrip('.')}. {_blame(error)}; "
         "`zoo --debug COMMAND ...` shows the traceback to report."
     )
+
+
+def _blame(error: Exception) -> str:
+    """Whose fault it is: that of the plugin whose code was innermost, or ours."""
+    owners = {
+        one.module.partition(":")[0].partition(".")[0]: one
+        for one in candidates(metadata.distributions())
+        if one.distribution != OWN_DISTRIBUTION
+    }
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        owner = owners.get(str(frame.f_globals.get("__name__", "")).partition(".")[0])
+        if owner is not None:
+            place = owner, f"{frame.f_code.co_filename}:{line}"
+    if place is None:
+        return "This is a fault of the zoo, not yours"
+    owner, where = place
+    return f"This is a fault of the plugin {owner.name} ({owner.distribution}), at {where}"

@@ -81,9 +81,9 @@ def check_order(subject: Subject) -> None:
 def check_listed(subject: Subject) -> None:
     """Listed pairs score as in their block and have its gradients, in training if `pairwise`."""
     model = built(subject)
-    aligner = model.aligner.train(model.aligner.pairwise)
     with torch.no_grad():
         both = encoded(model, subject)
+    aligner = model.aligner.train(model.aligner.pairwise)
     rows = torch.tensor(LISTED)
 
     def of_block(images: Batch, texts: Batch) -> Similarity:

@@ -90,8 +90,8 @@ def check_loss(subject: Subject) -> None:
             i, t = (wrong > 1e-7).nonzero()[0].tolist()
             what = "match" if pairs.matches[i, t] else "negative"
             raise Fault(
-                f"The loss falls when {name} of {what} ({i}, {t}) "
-                f"{'falls' if what == 'match' else 'rises'}; the first image has two captions in "
+                f"The loss goes down as the {name} of the {what} ({i}, {t}) "
+                f"{'go down' if what == 'match' else 'go up'}; the first image has two captions in "
                 "this block.",
                 "Take matches from pairs.matches: every caption of an image is one, not the "
                 "diagonal's alone.",

@@ -64,7 +64,10 @@ def _crash(error: Exception) -> str:
         if not any(f"/{room}/" in file for room in ("torch", "zoo", "importlib")):
             where = f" at {file}:{step.tb_lineno}"
         step = step.tb_next
-    return (
-        f"It raised {type(error).__name__}{where}: {said.rstrip('.')}. "
-        "Make it take small inputs of any length, or raise an InputError that says why not."
-    )
+    remedy = "Mend that; where an input cannot be taken, raise an InputError that says why not."
+    if "dtype" in said:
+        remedy = (
+            "Weights may be stored in half precision: multiply in float32 (zoo.ops.linear_in_full, "
+            "zoo.ops.in_full)."
+        )
+    return f"It raised {type(error).__name__}{where}: {said.rstrip('.')}. {remedy}"
