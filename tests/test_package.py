@@ -73,7 +73,7 @@ def test_the_readme_has_two_set_up_lines():
 
     assert lines == [
         "python -m pip install . && zoo demo",
-        'python -m pip install -e ".[dev]" && python -m pytest',
+        'python -m pip install -e ".[dev]" && python -m pytest -n auto --dist worksteal',
     ]
 
 
