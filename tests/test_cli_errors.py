@@ -47,6 +47,10 @@ BROKEN = {
         "info chan-cocoo",
         r"No model is called 'chan-cocoo'\. Did you mean 'chan-coco'\?",
     ),
+    "folder in place of a name": (
+        "info {model}",
+        r"is a place, and the registry knows models by their names .* `zoo register` gives it",
+    ),
     "unpublished model": (
         "score {cat} --text 'a dog' --model chan-coco",
         r"chan-coco is unpublished\. No weights are published\. Train it \(zoo train chan-coco",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cards import USABLE, Card
-from .errors import WeightsError
+from .errors import UnknownModelError, WeightsError
 from .own_names import registry
 from .plugins import discover
 from .pulling import HUB, LOCAL, pull, registered
@@ -63,6 +63,11 @@ def info(name: str) -> Card:
     >>> info("chan-coco").variant
     'bigru_butd'
     """
+    if name.startswith((LOCAL, HUB)) or "/" in name:
+        raise UnknownModelError(
+            f"{name} is a place, and the registry knows models by their names (`zoo list`). What a "
+            "model's folder holds is in its README.md; `zoo register` gives it a name."
+        )
     return registry().find(name)
 
 
