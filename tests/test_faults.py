@@ -334,6 +334,16 @@ def test_a_fault_is_caught_and_told(toy, name):
     assert fault.words in words[0]
 
 
+def test_a_model_that_cannot_be_built_fails_once(toy):
+    """What all its other checks would say of it as well is said by the first."""
+    toy(model("self.gate = nn.Linear(dim, 1, bias=False)", "self.gate = nn.Linear(dim)", "", ""))
+
+    failed = [one for one in verdicts() if one.state == "failed" and one.subject == "toy-f8k"]
+
+    assert [one.check for one in failed] == ["built from JSON"]
+    assert "Linear.__init__() missing" in failed[0].words
+
+
 def test_what_is_declared_is_no_fault(toy):
     """A parameter at rest, and batch norm in training, where the class says so."""
     spare = FAULTS["a parameter that nothing uses"]

@@ -52,6 +52,15 @@ class Subject:
                 module.fixed.normal_()  # as from a file of word vectors, without which none trains
         return model
 
+    @cached_property
+    def builds(self) -> bool:
+        """Whether there is such a model."""
+        try:
+            self.model()
+        except Exception:  # noqa: BLE001 - a stranger's constructor; the first check says what
+            return False
+        return True
+
     def loss(self) -> Loss:
         """The loss."""
         loss: Loss = components.build("loss", self.loss_part)
@@ -154,11 +163,9 @@ def _fitting(small: Subject, parts: Mapping[str, Any], dim: int) -> Subject:
 
     A sixteenth may break what a component asks of its sizes; that is no fault of it.
     """
-    try:
-        small.model()
-    except Exception:  # noqa: BLE001 - a stranger's constructor; the large one is tried next
-        return Subject(small.name, {kind: parts[kind] for kind in PARTS}, dim, small.loss_part)
-    return small
+    if small.builds:
+        return small
+    return Subject(small.name, {kind: parts[kind] for kind in PARTS}, dim, small.loss_part)
 
 
 def built(subject: Subject) -> MatchingModel:
