@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, final
@@ -184,12 +184,16 @@ def _unclear(what: str) -> InputError:
 
 
 @contextmanager
-def _lost(count: int) -> Iterator[None]:
+def lost_told(who: str, then: str) -> Iterator[None]:
+    """Within, what goes wrong between processes is a `LostError`: of whom, and what to do then."""
     try:
         yield
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
         raise LostError(
-            f"One of {count} processes ended, or did not answer in time ({reason}). See what the "
-            "others say, and give the command once more."
+            f"{who} ended, or did not answer in time ({reason}). See what the others say{then}"
         ) from error
+
+
+def _lost(count: int) -> AbstractContextManager[None]:
+    return lost_told(f"One of {count} processes", ", and give the command once more.")

@@ -50,12 +50,8 @@ class Comparison:
         processes: Processes = ALONE,
         precision: Context = nullcontext,
     ) -> None:
-        self.model, self.pieces, self.processes, self.precision = (
-            model,
-            pieces,
-            processes,
-            precision,
-        )
+        self.model, self.pieces = model, pieces
+        self.processes, self.precision = processes, precision
 
     def __call__(self, batch: TrainingBatch, needed: Needed | None = None) -> Similarity:
         """The similarities of all images and texts of the batch, on every process.
@@ -98,7 +94,7 @@ class Comparison:
         """In pieces of images times pieces of texts."""
         columns = self._pieces(texts)
         rows = [
-            _beside([self._apart(self.model.aligner, block, column) for column in columns])
+            _joined([self._apart(self.model.aligner, block, column) for column in columns], dim=1)
             for block in self._pieces(images)
         ]
         return _joined(rows, dim=0)
@@ -144,10 +140,6 @@ def _count(norm: _BatchNorm) -> Tensor | None:
 def _gathered(scan: Scan, counts: Sequence[int]) -> Scan:
     """What each process knows of its own images, one below the other."""
     return Scan(gather_rows(scan.scores, counts), gather_rows(scan.errors, counts))
-
-
-def _beside(blocks: Sequence[Similarity]) -> Similarity:
-    return _joined(blocks, dim=1)
 
 
 def _joined(blocks: Sequence[Similarity], dim: int) -> Similarity:

@@ -6,8 +6,8 @@ gradient of a tensor that several processes use is the sum of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 from ..batch import Batch
 from ..errors import DataError
-from ..processes import LostError, Processes
+from ..processes import Processes, lost_told
 
 BatchT = TypeVar("BatchT", bound=Batch)
 ALONE = Processes()
@@ -97,18 +97,10 @@ def share_tensors(tensors: Iterable[Tensor]) -> None:
             tensor.detach().copy_(content)
 
 
-@contextmanager
-def talking() -> Iterator[None]:
-    """Within, what goes wrong between processes is a `LostError`."""
-    try:
-        yield
-    except RuntimeError as error:
-        said = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
-        raise LostError(
-            f"Another process of this run ended, or did not answer in time ({said}). See what the "
-            "others say; given once more, with --resume, the command goes on from the newest "
-            "checkpoint."
-        ) from error
+def talking() -> AbstractContextManager[None]:
+    """Within, what goes wrong between processes of a run is a `LostError`."""
+    then = "; given once more, with --resume, the command goes on from the newest checkpoint."
+    return lost_told("Another process of this run", then)
 
 
 class _Gathered(torch.autograd.Function):
