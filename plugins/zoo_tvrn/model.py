@@ -25,13 +25,7 @@ from zoo.ops import dot_products, in_full, l2_normalize, linear
 from zoo.options import check_choice
 
 from .blocks import blocks, recomputed
-from .checks import (
-    check_boxes,
-    check_doubled,
-    check_first,
-    check_parts,
-    check_slots,
-)
+from .checks import check_boxes, check_doubled, check_first, check_parts, check_slots
 from .evidence import squared_differences
 from .readings import ExpandedReading, HalfReading, Offer, WholeReading
 from .records import Context, HalfReadText, RefinedImage, RefinedText
