@@ -56,7 +56,7 @@ from zoo.kernels.hard_alignment import hard_alignment
 from zoo.kernels.packing import Packing
 from zoo.kernels.triton_hard import Tile, largest
 from zoo.losses import TripletLoss
-from zoo.scoring import score_all
+from zoo.scoring.blocks import score_all
 from zoo_chan.model import HardAligner
 
 DEVICE = torch.device("cpu" if TOY else "cuda")

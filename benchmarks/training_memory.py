@@ -42,7 +42,7 @@ def step_here(name: str, way: str, batch: int, captions: Path | None) -> dict[st
     from zoo.bench.collection import caption_lengths
     from zoo.interfaces import Pairs
     from zoo.losses import TripletLoss
-    from zoo.two_pass_scoring import score_block, selection
+    from zoo.scoring.two_pass import score_block, selection
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

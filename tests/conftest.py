@@ -86,7 +86,7 @@ def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr("zoo.hub.WAITS", (0.01, 0.02))
+    monkeypatch.setattr("zoo.hub.client.WAITS", (0.01, 0.02))
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "zoo-home"))
     with HubServer() as server:
         monkeypatch.setenv("ZOO_HUB_ENDPOINT", server.url)

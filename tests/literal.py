@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo.components import build
 from zoo.importers import Checkpoint, GivenWords
 from zoo.model import MatchingModel
-from zoo.plugins import component_table
+from zoo.plugins.discovery import component_table
 
 
 def unit(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.registry import shipped_registry
+from zoo.catalogue.registry import shipped_registry
 
 
 def paper_sums(method: str) -> dict[tuple[str, str], float | None]:

@@ -11,8 +11,8 @@ import torch
 
 import zoo
 from tiny import CAPTIONS, FEATURES, tiny_model
-from zoo import split_scores
-from zoo.evaluation import evaluate
+from zoo.evaluation import split_scores
+from zoo.evaluation.measuring import evaluate
 from zoo.model import MatchingModel
 from zoo.processes import Processes
 from zoo.protocols import Protocol

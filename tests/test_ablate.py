@@ -17,13 +17,13 @@ from rich.console import Console
 import toy_matching as toy
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError
-from zoo.evaluation import evaluate
+from zoo.evaluation.measuring import evaluate
 from zoo.files import sha256
+from zoo.loading.weights import load_folder
 from zoo.report.comparison import AblationResults
 from zoo.training import ablation as ablations
 from zoo.training.ablation import Ablation
 from zoo.training.recipe import read_recipe
-from zoo.weights import load_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = """

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zoo import strict_yaml
-from zoo.cards import Registry, TakenNameError
+from zoo.catalogue import strict_yaml
+from zoo.catalogue.cards import Registry, TakenNameError
+from zoo.catalogue.registry import read_registry, shipped_registry
 from zoo.errors import RegistryError, UnknownModelError
-from zoo.registry import read_registry, shipped_registry
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = """{dataset: f30k, split: test, protocol: 1k, i2t: {r1: 50.0, r5: 60.0, r10: 70.0},

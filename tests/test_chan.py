@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments, Regions
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.errors import InputError
 from zoo.interfaces import Component, Pairs
 from zoo.losses import TripletLoss
 from zoo.ops import l2_normalize
-from zoo.registry import shipped_registry
 from zoo.training.recipe import read_recipe
 from zoo_chan.model import CODINGS, POOLINGS, HardAligner, RegionEncoder
 

@@ -10,10 +10,11 @@ import pytest
 import zoo
 import zoo.report.results
 from tiny import tiny_model
-from zoo import loading, own_names
+from zoo.catalogue.registry import read_registry
 from zoo.errors import WeightsError
-from zoo.plugins import discover
-from zoo.registry import read_registry
+from zoo.loading import models as loading
+from zoo.loading import own_names
+from zoo.plugins.discovery import discover
 
 REGISTRY = """schema_version: 1
 methods:

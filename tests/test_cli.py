@@ -97,7 +97,8 @@ class TestCatalogue:
         """The list says so in its place; only the card of that model is an error."""
         (tmp_path / "results.json").write_text(json.dumps({"results": [known]}))
         monkeypatch.setattr(
-            "zoo.cards._bundled_folder", lambda v, _: tmp_path if v.status == "bundled" else None
+            "zoo.catalogue.cards._bundled_folder",
+            lambda v, _: tmp_path if v.status == "bundled" else None,
         )
         status, out, _ = run("list", *options)
 
@@ -202,7 +203,7 @@ class TestEvaluate:
         (folder / "config.json").write_text(json.dumps({**config, "name": "chan-f8k"}))
         (tmp_path / "link").symlink_to(folder)
         place = tmp_path / "link" if bundled else tmp_path / "other"
-        monkeypatch.setattr("zoo.cards._bundled_folder", lambda *_: place)
+        monkeypatch.setattr("zoo.catalogue.cards._bundled_folder", lambda *_: place)
         run("evaluate", folder, "--data", data_folder, "--save-results")
 
         card = (folder / "README.md").read_text()

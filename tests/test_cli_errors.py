@@ -174,7 +174,7 @@ def test_the_traceback_is_shown_on_request(run, monkeypatch):
 
 def test_a_fault_of_ours_says_so(run, monkeypatch):
     """In one line, with the way to the traceback."""
-    monkeypatch.setattr("zoo.loading.info", raiser(KeyError("lost")))
+    monkeypatch.setattr("zoo.loading.models.info", raiser(KeyError("lost")))
 
     assert run("info", "chan-f8k") == (
         1,
@@ -189,7 +189,7 @@ def test_a_fault_of_a_plugin_names_the_plugin(run, monkeypatch, tmp_path):
     site = Site(tmp_path)
     site.add("leaning", "def fail(*_):\n    raise KeyError('lost')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("zoo.loading.info", importlib.import_module("leaning").fail)
+    monkeypatch.setattr("zoo.loading.models.info", importlib.import_module("leaning").fail)
 
     _, _, err = run("info", "chan-f8k")
     site.forget()
@@ -201,7 +201,7 @@ def test_a_fault_of_a_plugin_names_the_plugin(run, monkeypatch, tmp_path):
 
 def test_a_missing_package_names_the_extra(run, monkeypatch):
     """And the command that installs it."""
-    monkeypatch.setattr("zoo.loading.info", raiser(ModuleNotFoundError(name="transformers")))
+    monkeypatch.setattr("zoo.loading.models.info", raiser(ModuleNotFoundError(name="transformers")))
 
     assert "pip install 'itm-zoo[text]'" in run("info", "chan-f8k")[2]
 
@@ -209,7 +209,7 @@ def test_a_missing_package_names_the_extra(run, monkeypatch):
 def test_a_path_that_is_not_allowed_is_no_fault_of_ours(run, monkeypatch):
     """The path is named."""
     error = PermissionError(13, "Permission denied", "secret")
-    monkeypatch.setattr("zoo.loading.info", raiser(error))
+    monkeypatch.setattr("zoo.loading.models.info", raiser(error))
 
     message = "error: secret: Permission denied. Check the path and who may use it.\n"
     assert run("info", "chan-f8k") == (1, "", message)
@@ -217,7 +217,7 @@ def test_a_path_that_is_not_allowed_is_no_fault_of_ours(run, monkeypatch):
 
 def test_an_interrupt_ends_with_130(run, monkeypatch):
     """As shells expect of Ctrl-C, without a traceback."""
-    monkeypatch.setattr("zoo.loading.info", raiser(KeyboardInterrupt()))
+    monkeypatch.setattr("zoo.loading.models.info", raiser(KeyboardInterrupt()))
 
     status, _, err = run("info", "chan-f8k")
 

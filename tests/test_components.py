@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.component_table import ComponentTable, core_table
 from zoo.components import build
 from zoo.errors import InputError, PluginError
+from zoo.plugins.table import ComponentTable, core_table
 
 
 def test_the_core_builds_a_loss_from_plain_values():

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from zoo.entry_points import built_in
 from zoo.errors import PluginError
+from zoo.plugins.entry_points import built_in
 from zoo.testing.conformance import cases
 
 

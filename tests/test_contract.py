@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo.joining import joined_parts
+from zoo.model_folders.joining import joined_parts
 from zoo.testing.building import text_files_of
 from zoo.testing.conformance import MODEL_CHECKS
 from zoo.testing.samples import SMALL_BERT, text_files

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saved_scores import pairs_of, save
-from zoo.ensembles import Ensemble
 from zoo.errors import DataError, InputError
+from zoo.evaluation.ensembles import Ensemble
 from zoo.metrics import retrieval_ranks
 
 PAIRS = pairs_of(300, 2)

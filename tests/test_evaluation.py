@@ -12,11 +12,11 @@ from torch.testing import assert_close
 import zoo
 from photo_models import photo_model
 from tiny import FEATURES, tiny_model
-from zoo import split_scores
 from zoo.components import build
 from zoo.errors import DataError, InputError
-from zoo.evaluation import evaluate
-from zoo.split_scores import score_dataset
+from zoo.evaluation import split_scores
+from zoo.evaluation.measuring import evaluate
+from zoo.evaluation.split_scores import score_dataset
 from zoo.vision.extraction import extract
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments
-from zoo.exact_scoring import ExactScorer
 from zoo.kernels.rounding import Rounded
 from zoo.metrics import retrieval_ranks
 from zoo.ops import l2_normalize
 from zoo.protocols import Protocol, measure
-from zoo.scoring import score_all
+from zoo.scoring.blocks import score_all
+from zoo.scoring.exact import ExactScorer
 from zoo_chan.bounds import BOUNDS
 from zoo_chan.model import POOLINGS, HardAligner
 
@@ -173,7 +173,7 @@ def test_every_rank_is_that_of_float32_on_fresh_data(monkeypatch, seed):
     """Embeddings in half precision, many of them the same; captions of one word, captions that two
     images share, images that occur twice; any pooling.
     """
-    monkeypatch.setattr("zoo.exact_scoring.MOST_IN_DOUBT", 1.0)
+    monkeypatch.setattr("zoo.scoring.exact.MOST_IN_DOUBT", 1.0)
     torch.manual_seed(seed)
     images, texts, pairs = collection(24, spread=float(torch.rand(())) + 0.3)
     images.embeddings[5] = images.embeddings[4]
@@ -196,7 +196,7 @@ def test_a_shared_caption_ranks_as_float32_has_it_when_a_protocol_takes_it_for_a
     monkeypatch,
 ):
     """Image 0 has a poor, a perfect and a fair caption; the fair one is the first of image 1."""
-    monkeypatch.setattr("zoo.exact_scoring.MOST_IN_DOUBT", 1.0)
+    monkeypatch.setattr("zoo.scoring.exact.MOST_IN_DOUBT", 1.0)
     count = 20
     regions = l2_normalize(torch.randn(count, 3, DIM))
     fair = regions[0] + 0.1 * torch.randn(3, DIM)

@@ -8,9 +8,15 @@ import warnings
 import numpy as np
 import pytest
 
-from zoo.coco_ids import Joined, coco_id, join, read_annotations
 from zoo.errors import DataError, InputError
-from zoo.extended import METRICS, ExtendedCaptions, extended_report, match_places, retrieval_metrics
+from zoo.evaluation.coco_ids import Joined, coco_id, join, read_annotations
+from zoo.evaluation.extended import (
+    METRICS,
+    ExtendedCaptions,
+    extended_report,
+    match_places,
+    retrieval_metrics,
+)
 
 KNOWN = {70: (1, 2), 80: (3, 5), 90: (7, 9)}
 PAIRS = np.array([[0, 0], [0, 1], [1, 2], [1, 3], [2, 4], [2, 5]])
@@ -183,7 +189,7 @@ class TestJoin:
 
 def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
     """It is an extra."""
-    monkeypatch.setattr("zoo.extended.find_spec", lambda _name: None)
+    monkeypatch.setattr("zoo.evaluation.extended.find_spec", lambda _name: None)
 
     with pytest.raises(InputError, match=r"pip install 'itm-zoo\[eccv\]'"):
         ExtendedCaptions.read()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from distributions import Site
-from zoo.plugins import discover
+from zoo.plugins.discovery import discover
 from zoo.testing.conformance import cases
 
 pytest_plugins = ["pytester"]

@@ -11,13 +11,12 @@ from contextlib import suppress
 
 import pytest
 
-from zoo import hub as client
-from zoo import snapshots
 from zoo.errors import InputError, WeightsError
 from zoo.files import Pin
-from zoo.hub import Snapshot
-from zoo.refusals import HubError
-from zoo.snapshot_folders import folder_of
+from zoo.hub import client, snapshots
+from zoo.hub.client import Snapshot
+from zoo.hub.refusals import HubError
+from zoo.hub.snapshot_folders import folder_of
 
 BIG = "model.safetensors"
 FILES = {"config.json": b"{}", BIG: b"weights" * 10_000}
@@ -92,7 +91,7 @@ def test_what_passes_is_waited_for(hub, snapshot, status, where):
 def test_the_hub_s_wish_to_wait_is_granted(hub, snapshot, monkeypatch, header):
     """For as long as it says, in either of its ways."""
     slept = []
-    monkeypatch.setattr("zoo.hub.time.sleep", slept.append)
+    monkeypatch.setattr("zoo.hub.client.time.sleep", slept.append)
     hub.fault("/api/models/", status=429, headers=header, times=1)
 
     assert succeeds(snapshot)

@@ -13,10 +13,10 @@ from contextlib import suppress
 
 import pytest
 
-from zoo import snapshots
 from zoo.errors import WeightsError
 from zoo.files import Pin
-from zoo.hub import Snapshot
+from zoo.hub import snapshots
+from zoo.hub.client import Snapshot
 
 FILES = {"config.json": b"{}", "model.safetensors": os.urandom(300_000)}
 

@@ -12,11 +12,11 @@ import time
 
 import pytest
 
-from zoo import snapshots
 from zoo.errors import DataError, WeightsError
 from zoo.files import Pin
-from zoo.hub import Snapshot
-from zoo.snapshot_folders import folder_of
+from zoo.hub import snapshots
+from zoo.hub.client import Snapshot
+from zoo.hub.snapshot_folders import folder_of
 
 BIG = "model.safetensors"
 FILES = {"config.json": b"{}", BIG: bytes(range(256)) * 1000, "vocab.json": b'["a"]'}
@@ -286,7 +286,7 @@ def test_a_cache_that_cannot_be_written_is_read_each_time(snapshot, monkeypatch)
     """One that an administrator filled, for example."""
     folder = snapshots.fetch(snapshot)
     (folder / ".checked.json").unlink()
-    monkeypatch.setattr("zoo.checked.write_atomically", _refuse)
+    monkeypatch.setattr("zoo.hub.checked.write_atomically", _refuse)
 
     assert snapshots.fetch(snapshot, offline=True) == folder
 

@@ -62,7 +62,7 @@ def text_files(tmp_path, monkeypatch):
     for folder in (tmp_path, tmp_path / "bundled"):
         (folder / "vocab.json").write_text(tiny_files()["vocab.json"])
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "a", "dog"]))
-    monkeypatch.setattr("zoo.pulling._bundled", lambda _card: tmp_path / "bundled")
+    monkeypatch.setattr("zoo.loading.pulling._bundled", lambda _card: tmp_path / "bundled")
     return tmp_path
 
 

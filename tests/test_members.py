@@ -11,15 +11,15 @@ from torch.testing import assert_close
 
 from test_contract import METHODS
 from tiny import FEATURES, tiny_config, tiny_model
-from zoo import joining
 from zoo.config import Features, Scoring
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
 from zoo.files import sha256
-from zoo.joining import MemberFiles, join_folders, joined_parts
+from zoo.loading.weights import load_folder
 from zoo.model import build_model
+from zoo.model_folders import joining
+from zoo.model_folders.joining import MemberFiles, join_folders, joined_parts
 from zoo.testing.samples import CAPTIONS
-from zoo.weights import load_folder
 
 OTHER_WORDS = ["a dog runs on the green grass", "one more word that the others have not"]
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_written_is_not_called_unreadable(folders, monkeypatch):
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zoo.model_folders.tempfile.mkdtemp", full)
+    monkeypatch.setattr("zoo.model_folders.folder.tempfile.mkdtemp", full)
     with pytest.raises(OSError, match="No space left on device"):
         join_folders(folders, folders[0].with_name("joined"), "both")
 

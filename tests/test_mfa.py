@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments, Regions
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
 from zoo.ops import l2_normalize
-from zoo.registry import shipped_registry
 from zoo_mfa.dependencies import ParsedCaption
 from zoo_mfa.model import MultiScaleAligner, PhraseEncoder, RegionEncoder
 from zoo_mfa.phrases import chunk

@@ -10,9 +10,9 @@ from test_report import METRICS, ROW
 from tiny import tiny_config, tiny_model
 from zoo.config import Features, Provider, Source
 from zoo.files import sha256
-from zoo.joining import join_folders
-from zoo.model_folders import WEIGHTS
-from zoo.plugins import discover
+from zoo.model_folders.folder import WEIGHTS
+from zoo.model_folders.joining import join_folders
+from zoo.plugins.discovery import discover
 from zoo.publishing.departures import departures_of
 from zoo.report.card import About, about, license_in, model_card, write_card
 from zoo.report.results import add_result

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
 from zoo.model import MatchingModel
-from zoo.registry import shipped_registry
 from zoo_mssan.margins import AdaptiveMarginLoss
 from zoo_mssan.mffm import Fusion
 from zoo_mssan.model import Item, RegionEncoder, SymmetricAligner

@@ -17,12 +17,12 @@ from torch.testing import assert_close
 import zoo
 from test_members import other_model, scores_of
 from tiny import tiny_model
-from zoo import own_names
+from zoo.catalogue.registry import read_registry, shipped_registry
 from zoo.config import Source
 from zoo.errors import InputError, RegistryError, UnknownModelError, WeightsError
-from zoo.own_names import own_file, register, registry, unregister
-from zoo.plugins import discover
-from zoo.registry import read_registry, shipped_registry
+from zoo.loading import own_names
+from zoo.loading.own_names import own_file, register, registry, unregister
+from zoo.plugins.discovery import discover
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -217,7 +217,7 @@ def test_a_name_in_a_damaged_registry_is_checked_like_a_new_one(folder):
 def test_several_processes_lose_no_name(folder):
     """Each adds its own while the others do."""
     code = (
-        "import sys, time; from zoo import own_names; described = own_names._described\n"
+        "import sys, time; from zoo.loading import own_names; described = own_names._described\n"
         "own_names._described = lambda *given: (time.sleep(0.3), described(*given))[1]\n"
         "own_names.register(*sys.argv[1:])"
     )

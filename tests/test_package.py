@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.entry_points import GROUP, built_in
-from zoo.plugins import component_table
-from zoo.registry import shipped_registry
+from zoo.catalogue.registry import shipped_registry
+from zoo.plugins.discovery import component_table
+from zoo.plugins.entry_points import GROUP, built_in
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

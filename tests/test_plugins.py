@@ -9,9 +9,10 @@ import warnings
 import pytest
 
 from distributions import GOOD, Site
-from zoo import hooks, plugins
+from zoo import hooks
 from zoo.errors import PluginError, ZooDeprecationWarning
-from zoo.plugins import discover, discover_in
+from zoo.plugins import discovery as plugins
+from zoo.plugins.discovery import discover, discover_in
 
 HEAD = """
     from zoo.hooks import hookimpl

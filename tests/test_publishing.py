@@ -16,16 +16,16 @@ import zoo
 from test_cli import in_process_of_its_own
 from test_pulling import score
 from tiny import tiny_model
-from zoo import hub as client
+from zoo.catalogue.registry import read_registry
 from zoo.errors import InputError, WeightsError
 from zoo.files import sha256
 from zoo.home import home
-from zoo.plugins import discover
+from zoo.hub import client
+from zoo.hub.refusals import HubError
+from zoo.plugins.discovery import discover
 from zoo.publishing import entry
 from zoo.publishing.folder import check_folder
 from zoo.publishing.pushing import push
-from zoo.refusals import HubError
-from zoo.registry import read_registry
 from zoo.report.card import BEGIN, EMPTY, END, hand_written, write_card
 from zoo.report.results import add_result
 
@@ -399,7 +399,7 @@ class TestFaults:
         """Here behind the commit: the next push makes no other, and tags."""
         done = in_process_of_its_own(
             "import os, signal",
-            "from zoo import snapshots",
+            "from zoo.hub import snapshots",
             "from zoo.cli import main",
             "snapshots.fetch = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)",
             f"main(['push', {str(folder)!r}, '--repo', {REPO!r}, '--tag', 'v1.0'])",

@@ -16,10 +16,10 @@ import torch
 import zoo
 from test_cards import RESULT
 from tiny import FEATURES, tiny_model
+from zoo.catalogue.registry import read_registry
 from zoo.errors import InputError, WeightsError
-from zoo.plugins import discover
-from zoo.registry import read_registry
-from zoo.snapshot_folders import folder_of
+from zoo.hub.snapshot_folders import folder_of
+from zoo.plugins.discovery import discover
 
 REGISTRY = """schema_version: 1
 models:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tiny import tiny_config
+from zoo.catalogue.registry import shipped_registry
+from zoo.catalogue.strict_yaml import parse
 from zoo.config import Features
 from zoo.errors import InputError, RegistryError
 from zoo.publishing.entry import place_of
 from zoo.publishing.yaml_edits import set_value, to_yaml
-from zoo.registry import shipped_registry
-from zoo.strict_yaml import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = """# the head

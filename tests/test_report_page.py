@@ -21,7 +21,7 @@ from PIL import Image
 
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError
-from zoo.evaluation import evaluate_scores
+from zoo.evaluation.measuring import evaluate_scores
 from zoo.metrics import retrieval_ranks
 from zoo.protocols import Protocol, folds_of, measure
 from zoo.report.charts import rank_bars, rank_shares, recall_curve, recall_lines

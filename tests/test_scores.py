@@ -16,7 +16,7 @@ import zoo
 from photo_models import write_data
 from tiny import FEATURES, tiny_model
 from zoo.errors import DataError, InputError
-from zoo.evaluation import evaluate, evaluate_scores
+from zoo.evaluation.measuring import evaluate, evaluate_scores
 from zoo.protocols import Protocol
 from zoo.scores import SavedScores, ScoresIndex
 
@@ -208,7 +208,7 @@ def test_saved_scores_are_measured_under_any_protocol(model, dataset, tmp_path):
 
 def test_a_streamed_evaluation_holds_no_matrix(model, dataset, tmp_path, monkeypatch):
     """Images are encoded some at a time, and their scores are on disk before the next."""
-    monkeypatch.setattr("zoo.evaluation.HeldScores", None)
+    monkeypatch.setattr("zoo.evaluation.measuring.HeldScores", None)
     order = []
     monkeypatch.setattr(SavedScores, "count", spy(SavedScores.count, order))
 
@@ -274,7 +274,7 @@ def test_a_model_of_other_settings_is_another_model(model, dataset, tmp_path):
 
 def test_a_protocol_that_does_not_fit_is_refused_before_the_work(model, dataset, monkeypatch):
     """Scores may take hours."""
-    monkeypatch.setattr("zoo.evaluation.score_in_blocks", None)
+    monkeypatch.setattr("zoo.evaluation.measuring.score_in_blocks", None)
 
     with pytest.raises(InputError, match="do not part into 4 folds"):
         evaluate(model, dataset, protocol=Protocol(folds=4))

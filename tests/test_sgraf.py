@@ -25,13 +25,13 @@ from literal import (
 )
 from paper_rows import paper_sums
 from zoo.batch import Regions
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
 from zoo.heads import GraphReasoning
 from zoo.importers import import_checkpoint
 from zoo.model import MatchingModel
-from zoo.registry import shipped_registry
 from zoo.training.recipe import read_recipe
 
 FEATURES, DIM, WORD_DIM, SIMILARITY_DIM, SLOTS = 7, 6, 5, 4, 5

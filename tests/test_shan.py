@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zoo.batch import Fragments
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
 from zoo.model import MatchingModel
 from zoo.ops import l2_normalize
-from zoo.registry import shipped_registry
 from zoo.training.recipe import read_recipe
 from zoo_shan import gated_pooling as pooling
 from zoo_shan.gated_pooling import gated_pooling

@@ -15,9 +15,9 @@ import pytest
 from shared_work import all_measured, measured, write_data
 from test_processes import ended, start
 from zoo.errors import InputError
+from zoo.evaluation.split_scores import _for_all
 from zoo.processes import Processes
 from zoo.scores import SavedScores
-from zoo.split_scores import _for_all
 from zoo.workers import WorkerError, run_workers
 
 SETTING = "from pathlib import Path\nfrom shared_work import *\nfolder = Path({data!r})\n"
@@ -36,7 +36,7 @@ def shared(tmp_path, data, body: str, count: int = 2, **options):
 
 def test_two_processes_measure_what_one_does(tmp_path, data, monkeypatch):
     """In either precision, with folds, captions left out, and both tie policies; so do all."""
-    monkeypatch.setattr("zoo.split_scores.multiplies_bfloat16", None)
+    monkeypatch.setattr("zoo.evaluation.split_scores.multiplies_bfloat16", None)
     alone = all_measured(data, Processes())
 
     told = shared(tmp_path, data, "for one in all_measured(folder, processes): print(one)")

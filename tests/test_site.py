@@ -12,8 +12,8 @@ pytest.importorskip("latex2mathml", reason="the site needs: pip install 'itm-zoo
 
 import zoo
 import zoo_docs
+from zoo.catalogue.registry import shipped_registry
 from zoo.cli.app import app
-from zoo.registry import shipped_registry
 from zoo.report.results import measured_results, paper_results
 from zoo_docs import docstrings, links, mathml, modules
 

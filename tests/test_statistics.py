@@ -9,8 +9,8 @@ import pytest
 
 from saved_scores import pairs_of
 from zoo.errors import InputError
+from zoo.evaluation.statistics import FIGURES, intervals, paired_test, tally
 from zoo.metrics import ranks_report, retrieval_ranks
-from zoo.statistics import FIGURES, intervals, paired_test, tally
 
 FIVE_EACH = pairs_of(60, 5)
 

@@ -12,12 +12,12 @@ pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 from toy_runs import ToyRun, ends, equal
 from zoo.cli import main
 from zoo.errors import InputError
+from zoo.loading.weights import load_folder
 from zoo.report.results import read_results
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.continuing import new_place, what_changed
 from zoo.training.recipe import read_recipe
 from zoo.training.samples import TrainingSet
-from zoo.weights import load_folder
 
 LONGER = [
     "train_cfg.max_epochs=6",

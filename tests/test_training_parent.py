@@ -14,8 +14,8 @@ from toy_runs import ToyRun, ends, equal, weights
 from zoo.cli import main
 from zoo.errors import InputError, UnknownModelError
 from zoo.files import sha256
+from zoo.loading.weights import load_folder
 from zoo.report.results import read_results
-from zoo.weights import load_folder
 
 STILL = ["optim_wrapper.optimizer.lr=0.0", "train_cfg.max_epochs=1", "average=None"]
 WORDS = [

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from zoo.data.dataset import open_dataset
 from zoo.errors import InputError
+from zoo.loading.weights import load_folder
 from zoo.training.building import find_file
 from zoo.training.recipe import read_recipe
 from zoo.training.session import train
 from zoo.vision.extraction import extract
 from zoo.vision.grid import GridExtractor
-from zoo.weights import load_folder
 
 RECIPE = """
 name = "chan-small"

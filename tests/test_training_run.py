@@ -24,7 +24,8 @@ from toy_runs import CrashError, ToyRun, crash_at, ends, equal, weights
 from zoo.cli import main
 from zoo.data.dataset import open_dataset
 from zoo.errors import DataError, InputError, ZooError
-from zoo.evaluation import evaluate
+from zoo.evaluation.measuring import evaluate
+from zoo.loading.weights import load_folder
 from zoo.losses import MixedLoss
 from zoo.report.results import read_results
 from zoo.training import hooks
@@ -35,7 +36,6 @@ from zoo.training.hooks import WarmUpHook
 from zoo.training.optimizer import GroupByPrefix
 from zoo.training.pair import TrainedPair, autocast
 from zoo.training.session import train
-from zoo.weights import load_folder
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from saved_scores import pairs_of, save
+from zoo.evaluation.statistics import FIGURES, paired_test
 from zoo.metrics import retrieval_ranks, retrieval_report
-from zoo.statistics import FIGURES, paired_test
 
 PAIRS = pairs_of(40, 3)
 

@@ -29,12 +29,12 @@ from literal import (
 )
 from paper_rows import paper_sums
 from zoo.batch import Regions
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError, WeightsError
 from zoo.interfaces import Pairs, Similarity
 from zoo.model import MatchingModel
-from zoo.registry import shipped_registry
 from zoo.training.recipe import read_recipe
 from zoo_tvrn.evidence import squared_differences
 from zoo_tvrn.losses import LogSumExpLoss

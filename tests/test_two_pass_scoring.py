@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from test_contract import FEATURES, METHODS
-from zoo import two_pass_scoring
 from zoo.batch import Batch, Fragments, Regions
 from zoo.components import build
 from zoo.interfaces import Pairs, Scan, Similarity
 from zoo.losses import TripletLoss
 from zoo.ops import l2_normalize, pad
+from zoo.scoring import two_pass as two_pass_scoring
+from zoo.scoring.two_pass import score_block, selection
 from zoo.testing.samples import CAPTIONS
-from zoo.two_pass_scoring import score_block, selection
 from zoo_chan.model import HardAligner
 
 PAIRWISE = ["chan-vha-lse", "chan-tha-softmax", "chan-vsa-mean", "shan-both-global_global"]

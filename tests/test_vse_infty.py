@@ -13,11 +13,11 @@ from transformers import BertConfig, BertModel
 from literal import Weights, dense, exact_model, norm, save_checkpoint, shaped, two_way, unit
 from paper_rows import paper_sums
 from zoo.batch import Fragments, Regions
+from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import WeightsError
 from zoo.importers import import_checkpoint
-from zoo.registry import shipped_registry
 from zoo.training.recipe import read_recipe
 from zoo_vse_infty.model import GeneralizedPooling, RegionEncoder
 

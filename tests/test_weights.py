@@ -14,7 +14,7 @@ from torch.testing import assert_close
 import zoo
 from tiny import CAPTIONS, FEATURES, tiny_model
 from zoo.errors import DataError, InputError, PluginError, WeightsError
-from zoo.weights import FolderFiles, load_folder
+from zoo.loading.weights import FolderFiles, load_folder
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_what_a_killed_save_left_is_put_back_or_removed(folder, monkeypatch, mom
         folder.rename(leftover)
     else:
         shutil.copytree(folder, leftover)
-    monkeypatch.setattr("zoo.saving._serialize", lambda *_: 1 / 0)
+    monkeypatch.setattr("zoo.model_folders.saving._serialize", lambda *_: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         tiny_model().save(folder)

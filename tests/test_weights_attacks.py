@@ -22,9 +22,15 @@ from test_contract import BERT
 from tiny import tiny_model
 from zoo.components import build
 from zoo.errors import WeightsError
-from zoo.safe_tensors import LONGEST_HEADER, MOST_TENSORS, TensorFile, opened, read_tensors
+from zoo.loading.weights import load_folder, load_weights
+from zoo.model_folders.safe_tensors import (
+    LONGEST_HEADER,
+    MOST_TENSORS,
+    TensorFile,
+    opened,
+    read_tensors,
+)
 from zoo.testing.samples import text_files
-from zoo.weights import load_folder, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -202,13 +208,13 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error(folder, monkeypat
 def test_a_model_that_is_replaced_while_it_is_read_is_no_mixture(folder, monkeypatch, fits):
     """Of its old configuration and its new weights; another process may save at any time."""
     other = {} if fits else {"image_encoder": {"type": "chan_regions", "feature_dim": 9, "dim": 16}}
-    build_model = zoo.weights.build_model
+    build_model = zoo.loading.weights.build_model
 
     def replaced(config, files):
         tiny_model(aligner={"type": "hard_alignment", "pooling": "mean"}, **other).save(folder)
         return build_model(config, files)
 
-    monkeypatch.setattr("zoo.weights.build_model", replaced)
+    monkeypatch.setattr("zoo.loading.weights.build_model", replaced)
     with pytest.raises(WeightsError, match=r"was written to while .* was read\. Load it again\."):
         load_folder(folder)
     monkeypatch.undo()

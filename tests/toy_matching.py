@@ -13,7 +13,7 @@ from zoo.batch import Fragments, Regions, Tokens
 from zoo.interfaces import Aligner, ImageEncoder, Similarity, TextEncoder
 from zoo.model import MatchingModel
 from zoo.ops import l2_normalize, pad
-from zoo.plugins import component_table
+from zoo.plugins.discovery import component_table
 from zoo.training.samples import Sample
 
 REGIONS, DIM = 3, 6

@@ -11,10 +11,10 @@ from rich.console import Console
 
 import toy_matching as toy
 from zoo.interfaces import Similarity
+from zoo.loading.weights import load_folder
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.hooks import PlaceHook
 from zoo.training.session import train
-from zoo.weights import load_folder
 
 
 class CrashError(Exception):

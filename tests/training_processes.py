@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 import toy_matching as toy
-from zoo import two_pass_scoring
 from zoo.processes import MEETING
+from zoo.scoring import two_pass as two_pass_scoring
 from zoo.training import run as runs
 from zoo.training.hooks import AverageHook
 from zoo.training.session import train

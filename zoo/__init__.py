@@ -9,10 +9,10 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .batch import Batch, Fragments, Photos, Regions, Tokens
-    from .cards import Card
+    from .catalogue.cards import Card
     from .data.dataset import Dataset, open_dataset
     from .errors import ZooError
-    from .evaluation import Evaluation, evaluate
+    from .evaluation.measuring import Evaluation, evaluate
     from .hooks import hookimpl
     from .interfaces import (
         Aligner,
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
         Similarity,
         TextEncoder,
     )
-    from .loading import info, list_models, load
+    from .loading.models import info, list_models, load
+    from .loading.pulling import pull
     from .model import MatchingModel
-    from .pulling import pull
 
 
 # Each public name and the module that it lives in, imported when it is first used.
 _HOME = {
     "Aligner": "interfaces",
     "Batch": "batch",
-    "Card": "cards",
+    "Card": "catalogue.cards",
     "Dataset": "data.dataset",
     "Evaluation": "evaluation",
     "Extractor": "interfaces",
@@ -51,11 +51,11 @@ _HOME = {
     "ZooError": "errors",
     "evaluate": "evaluation",
     "hookimpl": "hooks",
-    "info": "loading",
-    "list_models": "loading",
-    "load": "loading",
+    "info": "loading.models",
+    "list_models": "loading.models",
+    "load": "loading.models",
     "open_dataset": "data.dataset",
-    "pull": "pulling",
+    "pull": "loading.pulling",
 }
 
 __all__ = [

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from .component_table import ComponentTable
 from .errors import InputError
-from .plugins import component_table
+from .plugins.discovery import component_table
+from .plugins.table import ComponentTable
 from .spelling import nearest
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch, Photos, Regions
-from .safe_tensors import read_tensors
+from .model_folders.safe_tensors import read_tensors
 
 PreparedT = TypeVar("PreparedT", bound=Batch)
 EncodedT = TypeVar("EncodedT", bound=Batch, covariant=True)

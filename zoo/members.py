@@ -3,7 +3,7 @@
 The field's ensembles are such a mean of two models' scores (Lee et al., Stacked cross attention,
 ECCV 2018, and its successors). Here it is a model like others: two encoders and an aligner, made
 of those of the members, so that it is saved, loaded and evaluated as one model is. (Of matrices of
-scores on disk, `zoo.ensembles` takes the mean.)
+scores on disk, `zoo.evaluation.ensembles` takes the mean.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .batch import Batch, Regions
 from .components import build
 from .errors import WeightsError
 from .interfaces import Aligner, Component, ImageEncoder, Noise, Similarity, TextEncoder
-from .joining import MemberFiles, file_of_member
+from .model_folders.joining import MemberFiles, file_of_member
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from .batch import Batch, Photos, Regions
 from .config import ModelConfig
 from .errors import InputError, WeightsError
 from .interfaces import Aligner, Extractor, ImageEncoder, Noise, Similarity, TextEncoder
-from .saving import write_folder
-from .scoring import score_all
+from .model_folders.saving import write_folder
+from .scoring.blocks import score_all
 from .vision.ahead import read_ahead
 
 Advance = Callable[[int], None]

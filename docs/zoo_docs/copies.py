@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zoo.registry import shipped_registry
+from zoo.catalogue.registry import shipped_registry
 from zoo.report.model_index import DATASETS
 from zoo.report.tables import Table
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zoo.cards import Card
-from zoo.registry import shipped_registry
+from zoo.catalogue.cards import Card
+from zoo.catalogue.registry import shipped_registry
 from zoo.report.card import PROVENANCE
 from zoo.report.model_index import DATASETS
 from zoo.report.results import measured_results, own_among, paper_results

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 from attacks.headers import damaged
 from tiny import tiny_model
 from zoo.errors import WeightsError
-from zoo.weights import load_weights
+from zoo.loading.weights import load_weights
 
 LONGEST_ERROR = 5_000  # characters
 KINDS = (

@@ -11,7 +11,7 @@ import torch
 from ..batch import Regions
 from ..demo import CAPTIONS, PHOTOS
 from ..errors import InputError
-from ..loading import load
+from ..loading.models import load
 from ..model import MatchingModel
 from .collection import caption_lengths
 from .rounds import Row, Took, rows, timed

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from .. import components
-from ..exact_scoring import ExactScorer
 from ..interfaces import Aligner
 from ..metrics import Ranks, ranks_report, retrieval_ranks
-from ..scoring import score_all
+from ..scoring.blocks import score_all
+from ..scoring.exact import ExactScorer
 from .collection import IMAGE_BLOCK, Collection, collection
 from .published import SHARD, hard_alignment, widened
 from .rounds import Row, Took, rows, timed

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..batch import Fragments
 from ..interfaces import Aligner, Pairs, Similarity
 from ..losses import TripletLoss
-from ..two_pass_scoring import score_block, selection
+from ..scoring.two_pass import score_block, selection
 from .collection import collection, narrow
 from .published import hard_alignment
 from .rounds import Row, Took, rows, timed

@@ -11,7 +11,7 @@ from .names import complete_model
 from .screen import note, show, show_json
 
 if TYPE_CHECKING:
-    from ..cards import Card
+    from ..catalogue.cards import Card
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
@@ -32,7 +32,7 @@ def list_models(
     as_json: AsJson = False,
 ) -> None:
     """List the models that the zoo knows."""
-    from .. import loading
+    from ..loading import models as loading
     from ..report.tables import model_table
 
     names = loading.list_models(pattern, status=status.value if status else None)
@@ -50,7 +50,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show what the registry says of a model; nothing is loaded."""
-    from .. import loading
+    from ..loading import models as loading
     from ..report.results import measured_results, paper_results
     from ..report.tables import card_table, result_table
 
@@ -65,7 +65,7 @@ def info(
 
 def plugins(as_json: AsJson = False) -> None:
     """List the installed plugins, and why any of them could not be used."""
-    from ..plugins import discover
+    from ..plugins.discovery import discover
     from ..report.tables import plugin_table
 
     records = discover().records

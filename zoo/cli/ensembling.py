@@ -17,7 +17,7 @@ from .scored import Data, Features, Folds, Places, ProtocolName, Split, Ties, na
 from .screen import progress, show
 
 if TYPE_CHECKING:
-    from ..ensembles import Ensemble
+    from ..evaluation.ensembles import Ensemble
     from ..scores import SavedScores
 
 
@@ -48,8 +48,8 @@ def ensemble(
 
     Example: zoo ensemble mfa-f8k mssan-f8k --data flickr8k --features flickr8k/features
     """
-    from ..ensembles import Ensemble
-    from ..evaluation import evaluate_scores
+    from ..evaluation.ensembles import Ensemble
+    from ..evaluation.measuring import evaluate_scores
     from ..protocols import choose_protocol
     from ..report.tables import evaluation_facts
     from ..report.trust import figures_table

@@ -35,8 +35,8 @@ def extended(
 
     Example: zoo extended scores/chan-coco
     """
-    from ..coco_ids import join, read_annotations
-    from ..extended import ExtendedCaptions, extended_report
+    from ..evaluation.coco_ids import join, read_annotations
+    from ..evaluation.extended import ExtendedCaptions, extended_report
     from ..report.trust import extended_table
     from ..scores import SavedScores
     from ..version import __version__

@@ -175,7 +175,7 @@ def _built(name: str, settings: list[str], weights: Path | None, device: str) ->
     """An extractor by its registered name, or else a transformers model by name or folder."""
     from ..components import build
     from ..device import usable_device
-    from ..plugins import component_table
+    from ..plugins.discovery import component_table
     from ..spelling import nearest
     from ..training.overrides import parse
 

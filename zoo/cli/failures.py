@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
-from ..entry_points import OWN_DISTRIBUTION, candidates
 from ..errors import ZooError
+from ..plugins.entry_points import OWN_DISTRIBUTION, candidates
 
 EXTRAS = {"mmengine": "train", "cv2": "train", "transformers": "text"}
 """Packages that only some commands need, and the extra that installs them."""

@@ -29,7 +29,7 @@ LICENSE = (
 
 def complete_method() -> list[str]:
     """The methods that have an importer; typer keeps those that begin as the word does."""
-    from ..plugins import component_table
+    from ..plugins.discovery import component_table
 
     return component_table().names("importer")
 
@@ -69,7 +69,7 @@ def import_model(
     """
     from ..errors import InputError
     from ..importers import import_checkpoint
-    from ..own_names import check_free
+    from ..loading.own_names import check_free
     from ..report.card import write_card
 
     if features is not None and data is None:
@@ -103,7 +103,7 @@ def _told(converted: Conversion) -> list[str]:
 def _claims(card: str | None, data: Path, features: Path | None) -> list[Claim]:
     """What the paper reports of a registered model, split by split; the test split without it."""
     from ..data.dataset import open_dataset
-    from ..loading import info, list_models
+    from ..loading.models import info, list_models
     from ..report.results import paper_results
 
     rows = paper_results(info(card)) if card in list_models() else []
@@ -129,13 +129,13 @@ def _may_be(name: str, dataset: str) -> bool:
 def _measure(converted: Conversion, folder: Path, claim: Claim, device: str, command: str) -> None:
     """Measure the model on a split under each protocol of its paper, and show both."""
     from ..device import usable_device
-    from ..evaluation import evaluate, evaluate_scores
+    from ..evaluation.measuring import evaluate, evaluate_scores
     from ..files import sha256
+    from ..model_folders.saving import WEIGHTS
     from ..protocols import PROTOCOLS, Protocol
     from ..report.claims import PROTOCOLS as CALLED
     from ..report.claims import claims_table
     from ..report.results import add_result
-    from ..saving import WEIGHTS
     from ..scores import SavedScores
     from ..version import __version__
 

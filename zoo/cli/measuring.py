@@ -19,7 +19,7 @@ from .screen import note, progress, show
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
-    from ..evaluation import Evaluation
+    from ..evaluation.measuring import Evaluation
     from ..model import MatchingModel
     from ..processes import Processes
     from ..protocols import Protocol
@@ -108,11 +108,11 @@ def evaluate(
         run_workers(context.obj.arguments, nproc)
         return
     from ..data.dataset import open_dataset
+    from ..loading.weights import load_folder
     from ..processes import joined_processes, own_device
     from ..protocols import choose_protocol
     from ..report.tables import evaluation_facts, evaluation_table
     from ..version import __version__
-    from ..weights import load_folder
     from .reporting import kept_scores, write_report
 
     chosen = choose_protocol(protocol, folds=folds, images=images, captions=_captions(captions))
@@ -214,10 +214,10 @@ def _measure(
     processes: Processes,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The measurement, and what is known of the weights in the model's folder."""
-    from ..evaluation import evaluate as measure
+    from ..evaluation.measuring import evaluate as measure
     from ..files import sha256
+    from ..model_folders.saving import WEIGHTS
     from ..report.results import training_facts
-    from ..saving import WEIGHTS
 
     weights, training = sha256(folder / WEIGHTS), training_facts(folder)
     with progress() if processes.first else nullcontext() as advance:
@@ -241,10 +241,10 @@ def _measure_saved(
     scores: Path, split: str | None, folder: Path | None, protocol: Protocol, ties: Ties
 ) -> tuple[Evaluation, dict[str, Any]]:
     """As `_measure`, of scores on disk; a model's folder, and a split, must be theirs if given."""
-    from ..evaluation import evaluate_scores
+    from ..evaluation.measuring import evaluate_scores
     from ..files import sha256
+    from ..model_folders.saving import WEIGHTS
     from ..report.results import TRAINED
-    from ..saving import WEIGHTS
     from ..scores import SavedScores
 
     saved = SavedScores.open(scores)
@@ -263,7 +263,7 @@ def _measure_saved(
 
 def _check_alike(measured: Path, into: Path) -> None:
     """Raise `InputError` where two model folders were not made of the same parts."""
-    from ..model_folders import read_folder_config
+    from ..model_folders.folder import read_folder_config
 
     parts = ("image_encoder", "text_encoder", "aligner", "extractor", "features")
     ours, theirs = read_folder_config(measured), read_folder_config(into)
@@ -277,8 +277,8 @@ def _check_alike(measured: Path, into: Path) -> None:
 
 def _save(folder: Path, record: dict[str, Any]) -> None:
     """Put the measurement into results.json, and make the card anew."""
-    from ..loading import info, list_models
-    from ..model_folders import read_folder_config
+    from ..loading.models import info, list_models
+    from ..model_folders.folder import read_folder_config
     from ..report.card import write_card
     from ..report.results import add_result
 

@@ -15,7 +15,7 @@ def model_name(given: str) -> str:
     A word without a slash is a path only if it is no registered name: write ./chan-f8k for a
     folder that is called like a model.
     """
-    from ..loading import list_models
+    from ..loading.models import list_models
 
     if ":" in given and not Path(given).is_dir():
         return given
@@ -30,20 +30,20 @@ def model_folder(given: str) -> Path:
 
     What lies on the Hub is fetched. Raises `WeightsError` for a registered model without weights.
     """
-    from ..pulling import pull
+    from ..loading.pulling import pull
 
     return pull(model_name(given))
 
 
 def load_model(given: str, device: str = "cpu") -> MatchingModel:
     """Load a model by registry name, path or `local-dir:PATH`."""
-    from ..loading import load
+    from ..loading.models import load
 
     return load(model_name(given), device=device)
 
 
 def complete_model() -> list[str]:
     """The names that the shell offers; typer keeps those that begin as the word does."""
-    from ..loading import list_models
+    from ..loading.models import list_models
 
     return list_models()

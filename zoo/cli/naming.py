@@ -12,7 +12,7 @@ from .outputs import check_writable
 from .screen import note
 
 if TYPE_CHECKING:
-    from ..cards import Card
+    from ..catalogue.cards import Card
 
 Force = Annotated[
     bool, typer.Option("--force", help="Also in place of a model whose weights there are.")
@@ -28,7 +28,7 @@ def register(
 
     Example: zoo register runs/chan-coco/model --name chan-coco
     """
-    from ..weights import load_folder
+    from ..loading.weights import load_folder
 
     load_folder(folder)
     give_name(folder, name, force=force)
@@ -36,7 +36,7 @@ def register(
 
 def give_name(folder: Path, name: str, *, force: bool = False) -> None:
     """Register a model folder that is known to be sound, and say what the name stands for now."""
-    from ..own_names import own_file, register
+    from ..loading.own_names import own_file, register
 
     before = register(folder, name, force=force)
     told = "" if before is None else f", in place of {_described(before)}"
@@ -49,7 +49,7 @@ def unregister(
     ],
 ) -> None:
     """Give up a name of one's own; the model's folder stays where it is."""
-    from ..own_names import unregister
+    from ..loading.own_names import unregister
 
     note(f"{name} is given up; the model stays in {unregister(name)}.")
 
@@ -72,7 +72,7 @@ def join(
 
     Example: zoo join runs/sgr/model runs/saf/model -o tvrn-both
     """
-    from ..joining import join_folders
+    from ..model_folders.joining import join_folders
 
     check_writable(output, "-o", "folder")
     join_folders([model_folder(model) for model in models], output, name or output.resolve().name)

@@ -14,7 +14,7 @@ from .screen import show, show_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..statistics import Difference, Interval
+    from ..evaluation.statistics import Difference, Interval
 
 
 def compare(
@@ -35,9 +35,9 @@ def compare(
 
     Example: zoo compare scores/mfa-f8k scores/mssan-f8k
     """
-    from ..ensembles import check_same_data
+    from ..evaluation.ensembles import check_same_data
+    from ..evaluation.statistics import intervals, paired_test
     from ..protocols import choose_protocol, measure
-    from ..statistics import intervals, paired_test
 
     chosen = choose_protocol(protocol, folds=folds)
     with scored(places, data, split, features, device) as found:

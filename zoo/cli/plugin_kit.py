@@ -33,7 +33,7 @@ class License(StrEnum):
 
 def complete_plugin() -> list[str]:
     """The names that the shell offers."""
-    from ..plugins import discover
+    from ..plugins.discovery import discover
 
     return [record.name for record in discover().records]
 

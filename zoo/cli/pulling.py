@@ -12,7 +12,7 @@ from .names import complete_model, model_name
 from .screen import note, show, show_json
 
 if TYPE_CHECKING:
-    from ..stored import Stored
+    from ..hub.stored import Stored
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Which = Annotated[
@@ -44,7 +44,7 @@ def pull(
     ] = False,
 ) -> None:
     """Fetch a model's files, check them, and print the folder that holds them."""
-    from ..pulling import pull
+    from ..loading.pulling import pull
 
     place = pull(model_name(name), offline=offline or None, verify=verify)
     typer.echo(place)
@@ -54,8 +54,8 @@ def pull(
 def list_cache(as_json: AsJson = False) -> None:
     """List what was fetched, unfinished downloads included."""
     from ..home import home
+    from ..hub.stored import stored
     from ..report.tables import Table
-    from ..stored import stored
 
     found = stored()
     if as_json:
@@ -79,7 +79,7 @@ def remove_cached(
     everything: Annotated[bool, typer.Option("--all", help="All that is here.")] = False,
 ) -> None:
     """Delete what was fetched."""
-    from ..stored import remove, remove_unfinished
+    from ..hub.stored import remove, remove_unfinished
 
     if not which and not unfinished and not everything:
         raise InputError(
@@ -109,7 +109,7 @@ def verify_cached(which: Which = None, as_json: AsJson = False) -> None:
 
 def _chosen(which: Sequence[str] | None) -> list[Stored]:
     """The snapshots that are named, or all. Raises `InputError` for a name that none has."""
-    from ..stored import stored
+    from ..hub.stored import stored
 
     found = stored()
     if not which:
@@ -130,7 +130,7 @@ def _is_called(one: Stored, name: str) -> bool:
 
 def _names(one: Stored) -> list[str]:
     """The registered models that are this snapshot, or were made of their members."""
-    from ..plugins import discover
+    from ..plugins.discovery import discover
 
     return [
         card.name

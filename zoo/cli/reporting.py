@@ -16,7 +16,7 @@ from .screen import note
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
-    from ..evaluation import Evaluation
+    from ..evaluation.measuring import Evaluation
     from ..protocols import Protocol
 
 FAILURES = 12  # of a kind, each way
@@ -46,7 +46,7 @@ def report(
     Example: zoo report scores/chan-f8k -o out.html --data flickr8k
     """
     from ..data.dataset import open_dataset
-    from ..evaluation import evaluate_scores
+    from ..evaluation.measuring import evaluate_scores
     from ..protocols import choose_protocol
     from ..scores import SavedScores
 

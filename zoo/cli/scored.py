@@ -28,7 +28,7 @@ class Ties(StrEnum):
 
 
 class Precision(StrEnum):
-    """The precisions of `zoo.split_scores`, likewise."""
+    """The precisions of `zoo.evaluation.split_scores`, likewise."""
 
     EXACT = "exact"
     FLOAT32 = "float32"
@@ -119,11 +119,11 @@ def names_of(places: Sequence[str]) -> list[str]:
 
 
 def _score(name: str, dataset: Dataset, folder: Path, device: str) -> None:
-    from ..evaluation import evaluate
+    from ..evaluation.measuring import evaluate
     from ..files import sha256
+    from ..loading.weights import load_folder
+    from ..model_folders.saving import WEIGHTS
     from ..report.results import training_facts
-    from ..saving import WEIGHTS
-    from ..weights import load_folder
 
     place = model_folder(name)
     with progress() as advance:

@@ -44,7 +44,7 @@ class Request:
 
     def summaries(self) -> list[Summary]:
         """A line for each model: those that are named, or all that lie here."""
-        from ..loading import info, list_models
+        from ..loading.models import info, list_models
         from ..report.comparison import label, summaries
 
         names = self.places or [

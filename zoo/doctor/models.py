@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..cards import Card
+from ..catalogue.cards import Card
 from ..data.features import FeatureSource
-from ..loading import info, list_models
+from ..loading.models import info, list_models
 
 OWN = "grid"
 """The kind of features that `zoo extract` makes from pictures with a bundled extractor."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..errors import InputError, WeightsError
 from ..files import sha256
+from ..model_folders.safe_tensors import MOST_TENSORS
 from ..pickles import Strange
-from ..safe_tensors import MOST_TENSORS
 from .archives import Archive, open_archive
 from .stand_ins import StoredTensor
 

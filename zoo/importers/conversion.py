@@ -13,7 +13,7 @@ from torch import Tensor
 from ..config import ModelConfig, Source
 from ..errors import WeightsError, ZooError
 from ..model import MatchingModel, build_model
-from ..plugins import component_table, discover
+from ..plugins.discovery import component_table, discover
 from ..version import __version__
 from .checkpoint import Checkpoint
 from .importer import Imported, Importer

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..plugins import PluginRecord, discover
+from ..plugins.discovery import PluginRecord, discover
 
 if TYPE_CHECKING:
     from ..config import ModelConfig

@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .. import strict_yaml
-from ..cards import Registry
+from ..catalogue import strict_yaml
+from ..catalogue.cards import Registry
+from ..catalogue.registry import read_registry
+from ..catalogue.schema import Variant
 from ..config import ModelConfig
 from ..errors import DataError, InputError
 from ..files import Pin
-from ..plugins import discover
-from ..registry import read_registry
+from ..plugins.discovery import discover
 from ..report.recalls import RECALLS, WAYS
 from ..report.tables import feature_words
-from ..schema import Variant
 from .folder import Publishable
 from .yaml_edits import set_value, to_yaml
 

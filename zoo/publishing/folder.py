@@ -59,8 +59,8 @@ def check_folder(folder: Path, license: str | None = None) -> Publishable:
     `DataError` for results or a card that are damaged, and one `InputError` with all else that is
     missing.
     """
-    from ..model_folders import WEIGHTS, read_text
-    from ..weights import load_folder
+    from ..loading.weights import load_folder
+    from ..model_folders.folder import WEIGHTS, read_text
 
     model = load_folder(folder)
     config, card = _config(model), folder / CARD
@@ -90,7 +90,7 @@ def _config(model: MatchingModel) -> ModelConfig:
 
 def _names(model: MatchingModel) -> list[str]:
     """The files of a model's folder, without the card."""
-    from ..model_folders import CONFIG, WEIGHTS
+    from ..model_folders.folder import CONFIG, WEIGHTS
 
     parts = (model.image_encoder, model.text_encoder, model.aligner, model.extractor)
     texts = [name for part in parts if part is not None for name in part.files()]

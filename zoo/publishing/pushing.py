@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .. import hub, snapshots
 from ..bars import transfer_bars
 from ..errors import DataError, InputError, WeightsError
 from ..files import Pin
-from ..hub import Snapshot
-from ..pulling import HUB
-from ..refusals import HubError
+from ..hub import client as hub
+from ..hub import snapshots
+from ..hub.client import Snapshot
+from ..hub.refusals import HubError
+from ..loading.pulling import HUB
 from ..report.card import EMPTY, about, hand_written, model_card
 from ..report.card import FILE as CARD
 from .departures import departures_of

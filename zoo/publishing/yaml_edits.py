@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from ..catalogue.strict_yaml import Document, KeyPath, parse
 from ..errors import RegistryError
-from ..strict_yaml import Document, KeyPath, parse
 
 
 def set_value(text: str, path: tuple[str, ...], value: Any, source: str) -> str:

@@ -14,8 +14,8 @@ from .results import own_among, paper_results, read_results, seeds_of
 from .tables import Table, feature_words, result_table
 
 if TYPE_CHECKING:
+    from ..catalogue.schema import Method
     from ..config import ModelConfig
-    from ..schema import Method
 
 FILE = "README.md"
 BEGIN = "<!-- by hand: begin (kept when this card is made again) -->"
@@ -83,7 +83,7 @@ def write_card(folder: Path, *, load_as: str | None = None, license: str | None 
 
 def folder_card(folder: Path, *, load_as: str | None = None, license: str | None = None) -> str:
     """The card that a folder should have; see `write_card`."""
-    from ..model_folders import read_folder_config, read_text
+    from ..model_folders.folder import read_folder_config, read_text
 
     config, results, path = read_folder_config(folder), read_results(folder), folder / FILE
     old = read_text(path) if path.is_file() else None
@@ -99,7 +99,7 @@ def folder_card(folder: Path, *, load_as: str | None = None, license: str | None
 
 def about(config: ModelConfig, **known: Any) -> About:
     """What the registry says of a model of that name and method, and what else is known."""
-    from ..plugins import discover
+    from ..plugins.discovery import discover
 
     registry = discover().registry
     card = registry.find(config.name) if config.name in registry.names() else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UnknownModelError
-from ..loading import info
+from ..loading.models import info
 from .proof import proven
 from .recalls import FIGURES, RECALLS, WAYS
 from .results import FILE, own_among, read_results, read_rows

@@ -15,10 +15,10 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
+from ..evaluation.statistics import Interval, intervals
 from ..metrics import Rows
 from ..protocols import Protocol, folds_of, measure
 from ..scores import SavedScores, listing_fingerprint
-from ..statistics import Interval, intervals
 from .charts import DEEPEST, even, rank_bars, rank_shares, recall_curve, recall_lines
 from .failures import Fold, find_failures
 from .gallery import Gallery
@@ -27,7 +27,7 @@ from .recalls import RECALLS, WAYS
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
-    from ..evaluation import Evaluation
+    from ..evaluation.measuring import Evaluation
 
 FAILURES = 12
 LEVEL = 0.95

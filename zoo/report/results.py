@@ -16,10 +16,10 @@ from ..files import sha256, write_atomically
 from .recalls import FIGURES, RECALLS, WAYS
 
 if TYPE_CHECKING:
-    from ..cards import Card
+    from ..catalogue.cards import Card
 
 FILE = "results.json"
-WEIGHTS = "model.safetensors"  # as in zoo.saving, which needs torch
+WEIGHTS = "model.safetensors"  # as in zoo.model_folders.saving, which needs torch
 WANTED = ("dataset", "split", "protocol", "metrics")
 SAME = ("dataset", "split", "protocol")
 """A new measurement replaces the one that has these in common, and the seed or the weights."""

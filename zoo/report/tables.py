@@ -12,9 +12,9 @@ from .results import measured_or_damaged, paper_results, seeds_of
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from ..cards import Card
-    from ..evaluation import Evaluation
-    from ..plugins import PluginRecord
+    from ..catalogue.cards import Card
+    from ..evaluation.measuring import Evaluation
+    from ..plugins.discovery import PluginRecord
 
 
 @dataclass(frozen=True)

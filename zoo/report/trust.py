@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..extended import METRICS
-from ..statistics import FIGURES, Difference, Interval
+from ..evaluation.extended import METRICS
+from ..evaluation.statistics import FIGURES, Difference, Interval
 from .recalls import RECALLS, WAYS
 from .tables import Table
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from ..errors import DataError, InputError
-from ..plugins import discover
+from ..plugins.discovery import discover
 
 LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause")
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from .. import components
 from ..config import read_config
 from ..interfaces import Component, Loss
+from ..loading.weights import load_folder
 from ..model import MatchingModel, build_model
-from ..plugins import component_table
-from ..weights import load_folder
+from ..plugins.discovery import component_table
 from .comparing import encoded
 from .subjects import Subject, built
 from .training import trained

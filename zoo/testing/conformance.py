@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ..plugins import PluginRecord, discover
+from ..plugins.discovery import PluginRecord, discover
 from . import building, comparing, describing, encoding, importing, training
 from .subjects import RecipeFile, Subject, recipes_of, subjects_of, unused
 from .verdicts import Case, Fault, NotApplicable

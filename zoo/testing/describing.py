@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import strict_yaml
-from ..cards import Card
-from ..component_table import ComponentTable
-from ..plugins import Discovery, PluginRecord
+from ..catalogue import strict_yaml
+from ..catalogue.cards import Card
+from ..plugins.discovery import Discovery, PluginRecord
+from ..plugins.table import ComponentTable
 from .subjects import PARTS, RecipeFile
 from .verdicts import Fault
 

@@ -8,10 +8,10 @@ import sys
 from functools import cache
 from typing import Any
 
-from ..component_table import ComponentTable
 from ..errors import ZooError
 from ..interfaces import Aligner, Component, Extractor, ImageEncoder, Loss, TextEncoder
-from ..plugins import PluginRecord
+from ..plugins.discovery import PluginRecord
+from ..plugins.table import ComponentTable
 from .verdicts import Fault
 
 HEAVY = ("torch", "mmengine", "transformers")

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ..component_table import ComponentTable
 from ..errors import ZooError
+from ..plugins.table import ComponentTable
 from .samples import SMALL_BERT
 
 LARGE = 64

@@ -18,7 +18,7 @@ from ..encoders.bigru import BiGRU
 from ..errors import ZooError
 from ..interfaces import Loss
 from ..model import MatchingModel, build_model
-from ..plugins import Discovery, PluginRecord
+from ..plugins.discovery import Discovery, PluginRecord
 from .samples import text_files
 from .sizes import small_part, small_size
 from .verdicts import Fault

@@ -18,13 +18,13 @@ from rich.console import Console
 from ..data.dataset import Dataset
 from ..device import usable_device
 from ..errors import InputError, ZooError
-from ..evaluation import evaluate
+from ..evaluation.measuring import evaluate
 from ..files import sha256
+from ..loading.weights import load_folder
 from ..lock import BusyError, held
-from ..saving import WEIGHTS
+from ..model_folders.saving import WEIGHTS
 from ..spelling import nearest
 from ..version import __version__
-from ..weights import load_folder
 from .ablation_record import AblationRecord
 from .continuing import what_changed
 from .overrides import parse

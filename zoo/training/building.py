@@ -17,11 +17,11 @@ from ..data.dataset import Dataset
 from ..data.vocabulary import Vocabulary
 from ..errors import InputError, UnknownModelError
 from ..interfaces import Component, Loss
-from ..loading import info
+from ..loading.models import info
+from ..loading.weights import load_folder
 from ..model import MatchingModel, build_model
-from ..saving import WEIGHTS
+from ..model_folders.saving import WEIGHTS
 from ..version import __version__
-from ..weights import load_folder
 from .data import image_items
 from .recipe import Recipe
 from .seeds import mix
@@ -131,7 +131,7 @@ def _config(recipe: Recipe) -> ModelConfig:
 def _provider(plugin: str | None) -> Provider | None:
     if plugin is None:
         return None
-    from ..plugins import discover
+    from ..plugins.discovery import discover
 
     return discover().require(plugin).provider
 

@@ -3,7 +3,7 @@
 The images and the texts of a batch are divided among the processes. Each encodes its own, gets
 the encodings of the others, and compares its own images with all texts; the scores of all are
 gathered, with their gradient. So the loss sees the batch that one process would see. A loss that
-needs few pairs has all scored without gradients first (`zoo.two_pass_scoring`), and asks for them
+needs few pairs has all scored without gradients first (`zoo.scoring.two_pass`), and asks for them
 when it knows the scores of all processes.
 
 Where memory is short, it takes its share in pieces: of each only the result is kept, and its
@@ -28,7 +28,7 @@ from ..batch import Batch
 from ..interfaces import Scan, Similarity
 from ..model import MatchingModel
 from ..processes import Processes
-from ..two_pass_scoring import Needed, score_block
+from ..scoring.two_pass import Needed, score_block
 from .data import TrainingBatch
 from .gathering import ALONE, gather_batch, gather_rows, shares
 

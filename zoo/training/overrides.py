@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError, ZooError
-from ..plugins import component_table
+from ..plugins.discovery import component_table
 from ..spelling import nearest
 
 WITHOUT_EFFECT = (

@@ -16,8 +16,8 @@ from ..errors import InputError
 from ..interfaces import Loss
 from ..model import MatchingModel
 from ..processes import Processes
+from ..scoring.two_pass import selection
 from ..spelling import nearest
-from ..two_pass_scoring import selection
 from .comparing import Comparison
 from .data import TrainingBatch
 from .engine import OptimWrapper

@@ -10,11 +10,11 @@ from typing import Any
 from ..config import Member
 from ..errors import InputError
 from ..files import sha256
-from ..fitting import PARTS, shortened
+from ..loading.fitting import PARTS, shortened
+from ..loading.pulling import pull
+from ..loading.weights import load_folder
 from ..model import MatchingModel
-from ..model_folders import CONFIG, WEIGHTS
-from ..pulling import pull
-from ..weights import load_folder
+from ..model_folders.folder import CONFIG, WEIGHTS
 from .overrides import flatten
 from .recipe import Recipe
 

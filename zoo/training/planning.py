@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ..data.dataset import Dataset
-from ..fitting import PARTS
+from ..loading.fitting import PARTS
 from .footprint import Footprint, footprint
 from .run import Run
 from .run_folder import RunFolder

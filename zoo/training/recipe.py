@@ -88,7 +88,7 @@ def list_recipes() -> dict[str, list[Path]]:
 
 
 def _plugin_folders() -> list[Path]:
-    from ..plugins import discover
+    from ..plugins.discovery import discover
 
     loaded = [record for record in discover().records if record.status == "loaded"]
     modules = [import_module(record.module.partition(":")[0]) for record in loaded]

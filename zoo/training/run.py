@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from ..data.dataset import Dataset
 from ..device import device_words
 from ..errors import InputError
-from ..evaluation import evaluate
+from ..evaluation.measuring import evaluate
+from ..evaluation.split_scores import check_extractor
 from ..model import MatchingModel
 from ..processes import Processes
-from ..split_scores import check_extractor
 from .average import Average, averaged
 from .building import build_from, initialize
 from .checkpoint import (

@@ -23,7 +23,7 @@ from ..data.dataset import Dataset
 from ..errors import DataError
 from ..files import sha256, write_atomically
 from ..lock import held
-from ..saving import WEIGHTS
+from ..model_folders.saving import WEIGHTS
 from ..version import __version__
 from .checkpoint import list_checkpoints, remove_leftovers
 from .continuing import Resume, what_changed

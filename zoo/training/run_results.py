@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from ..files import sha256, write_atomically
-from ..saving import RESULTS, WEIGHTS
+from ..model_folders.saving import RESULTS, WEIGHTS
 from ..version import __version__
 
 if TYPE_CHECKING:

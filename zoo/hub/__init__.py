@@ -1,0 +1,1 @@
+"""Repositories of the Hub: asked, fetched, checked, and kept on this disk."""

@@ -1,0 +1,1 @@
+"""Scoring all pairs of two collections: block by block, exactly, and in two passes."""
