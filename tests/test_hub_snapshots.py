@@ -25,9 +25,9 @@ FETCHING = """
 import os, sys
 import huggingface_hub
 from zoo.files import Pin
-from zoo.hub import Snapshot
-from zoo.snapshot_folders import folder_of
-from zoo.snapshots import fetch
+from zoo.hub.client import Snapshot
+from zoo.hub.snapshot_folders import folder_of
+from zoo.hub.snapshots import fetch
 snapshot = {snapshot!r}
 """
 EIGHT_AT_ONCE = """
