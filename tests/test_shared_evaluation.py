@@ -15,7 +15,7 @@ import pytest
 from shared_work import all_measured, measured, write_data
 from test_processes import ended, start
 from zoo.errors import InputError
-from zoo.evaluation.split_scores import _for_all
+from zoo.evaluation.encoding import for_all
 from zoo.processes import Processes
 from zoo.scores import SavedScores
 from zoo.workers import WorkerError, run_workers
@@ -158,9 +158,9 @@ def test_workers_start_no_workers(monkeypatch):
 def test_progress_reaches_its_end(count, steps):
     """The first process tells of all of them, never of more than there is."""
     told = Counter()
-    advance = _for_all(lambda what, done, _: told.update({what: done}), Processes(0, count))
+    advance = for_all(lambda what, done, _: told.update({what: done}), Processes(0, count))
     for step in steps:
         advance("score", step, 7)
 
     assert told == {"score": 7}
-    assert _for_all(None, Processes(0, 2)) is None
+    assert for_all(None, Processes(0, 2)) is None

@@ -21,11 +21,10 @@ from ..processes import Processes
 from ..protocols import Measured, Protocol, folds_of, measure
 from ..scores import IDENTITY, HeldScores, SavedScores, ScoresIndex
 from ..version import code_version
+from .encoding import ALONE, readable
 from .split_scores import (
-    ALONE,
     Precision,
     model_dtype,
-    readable,
     score_in_blocks,
     scores_index,
     usable_precision,

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from ..data.dataset import Dataset
 from ..device import device_words
 from ..errors import InputError
+from ..evaluation.encoding import check_extractor
 from ..evaluation.measuring import evaluate
-from ..evaluation.split_scores import check_extractor
 from ..model import MatchingModel
 from ..processes import Processes
 from .average import Average, averaged
