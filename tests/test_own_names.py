@@ -364,7 +364,7 @@ def known(tmp_path, monkeypatch):
         path.write_text(registry_text(**changes))
         found = discover()
         found = replace(found, registry=read_registry(path, onto=found.registry))
-        for room in ("plugins", "own_names", "loading"):
+        for room in ("plugins.discovery", "loading.own_names", "loading.models"):
             monkeypatch.setattr(f"zoo.{room}.discover", lambda: found)
 
     return know

@@ -478,7 +478,7 @@ class TestCommand:
         assert f"{REPO}@{card.weights.revision}" in err
 
         found = replace(discover(), registry=read_registry(registry, discover().registry))
-        for room in ("plugins", "own_names", "loading"):
+        for room in ("plugins.discovery", "loading.own_names", "loading.models"):
             monkeypatch.setattr(f"zoo.{room}.discover", lambda: found)
         monkeypatch.delenv("HF_TOKEN")
         monkeypatch.setenv("ZOO_HOME", str(tmp_path / "another-home"))

@@ -60,7 +60,7 @@ def commit(hub, files, tmp_path, monkeypatch) -> str:
     path.write_text(REGISTRY.format(commit=commit, **told))
     found = discover()
     found = replace(found, registry=read_registry(path, onto=found.registry))
-    for room in ("plugins", "own_names", "loading"):
+    for room in ("plugins.discovery", "loading.own_names", "loading.models"):
         monkeypatch.setattr(f"zoo.{room}.discover", lambda: found)
     return commit
 
