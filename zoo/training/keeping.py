@@ -20,6 +20,8 @@ from .recipe import Recipe
 from .restoring import restore_exactly, restore_loosely
 from .run_folder import RunFolder, this_command
 from .run_results import complete_results, results_of
+from .sharding import Gathered
+from .shards import check_moments, whole_on_first
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Keeper:
     """Saves a run and puts it back; the first process writes, and the others wait.
 
     meta:  what identifies the run
+    whole: gives the model with whole weights, of which each process may have a share
     where: what it computes on, in words
     """
 
@@ -67,6 +70,7 @@ class Keeper:
     start: Start
     processes: Processes
     model: MatchingModel
+    whole: Gathered
     average: Average | None
     findings: Findings
     clock: Clock
@@ -77,28 +81,32 @@ class Keeper:
 
     def save(self, runner: ZooRunner, epoch: int, iteration: int) -> None:
         """Write a checkpoint, then remove those that are no longer needed."""
-        self.processes.once(lambda: self._save(runner, epoch, iteration))
+        check_moments(runner.optim_wrapper.optimizer)
+        average = self.average.tensors if self.average else None
+        held = (runner.model.state_dict(), average, self._state(runner, epoch, iteration))
+        model, average, state = whole_on_first(held, self.processes)
+        saved = Checkpoint(iteration, model, average, state, self.meta, part=self.start.part)
+        self.processes.once(lambda: self._write(saved))
 
-    def _save(self, runner: ZooRunner, epoch: int, iteration: int) -> None:
-        average, length = self.average, len(runner.train_dataloader)
-        state = {
+    def _write(self, saved: Checkpoint) -> None:
+        write_checkpoint(self.folder.checkpoints, saved)
+        prune(self.folder.checkpoints, self.recipe["checkpoint"]["keep"])
+
+    def _state(self, runner: ZooRunner, epoch: int, iteration: int) -> dict[str, Any]:
+        length, wrapper = len(runner.train_dataloader), runner.optim_wrapper
+        return {
             "epoch": epoch,
             "iteration": iteration,
             "seen": (iteration - epoch * length) * self.recipe["data"]["batch_size"],
-            "optimizer": runner.optim_wrapper.state_dict(),
-            "parameters": parameter_names(runner.model, runner.optim_wrapper.optimizer),
+            "optimizer": wrapper.state_dict(),
+            "parameters": parameter_names(runner.model, wrapper.optimizer),
             "schedules": [one.state_dict() for one in runner.param_schedulers or []],
-            "average_updates": average.updates if average else 0,
+            "average_updates": self.average.updates if self.average else 0,
             "best": self.findings.best,
             "last": self.findings.last,
             "training_seconds": self.clock.seconds,
             "skipped": self.nonfinite.skipped,
         }
-        tensors = average.tensors if average else None
-        weights, part = runner.model.state_dict(), self.start.part
-        saved = Checkpoint(iteration, weights, tensors, state, self.meta, part=part)
-        write_checkpoint(self.folder.checkpoints, saved)
-        prune(self.folder.checkpoints, self.recipe["checkpoint"]["keep"])
 
     def restore(self, runner: ZooRunner) -> None:
         """Put everything where the newest checkpoint left it."""
@@ -134,11 +142,11 @@ class Keeper:
 
     def export(self) -> None:
         """Write the model as it is now, with what was measured of it, as the run's model folder."""
-        self.processes.once(self._export)
-
-    def _export(self) -> None:
         half = self.recipe["export"]["half"]
-        self.model.save(self.folder.model, half=half, results=self._results())
+        with self.whole() as model:
+            self.processes.once(
+                lambda: model.save(self.folder.model, half=half, results=self._results())
+            )
 
     def finish(self) -> None:
         """Mark the run as finished; without a best epoch the last model is the run's."""

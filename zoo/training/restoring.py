@@ -10,13 +10,15 @@ from .continuing import new_place, parameter_names, take_moments, take_weights
 from .engine import ZooRunner
 from .recipe import Recipe
 from .schedules import advance
+from .shards import shares_of, shares_of_moments
 
 
 def restore_exactly(runner: ZooRunner, saved: Checkpoint, average: Average | None) -> None:
     """Everything is the checkpoint's."""
     state = saved.state
-    runner.model.load_state_dict(saved.model)
-    runner.optim_wrapper.load_state_dict(state["optimizer"])
+    runner.model.load_state_dict(shares_of(saved.model, runner.model.state_dict()))
+    wrapper = runner.optim_wrapper
+    wrapper.load_state_dict(shares_of_moments(state["optimizer"], wrapper.optimizer))
     for schedule, values in zip(runner.param_schedulers or [], state["schedules"], strict=True):
         schedule.load_state_dict(values)
     if average is not None and saved.average is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from .pair import TrainedPair
 from .parent import Parent
 from .recipe import Recipe
 from .run_folder import RunFolder, run_meta
+from .sharding import Gathered, described, shard
 from .slurm import WHEN, requeue
 from .stopping import AskedToStopError
 from .visualizers import Visualizers
@@ -103,6 +105,7 @@ class Run:
         if processes.count > 1:
             share_norms(self.pair)
             share_tensors(self.pair.state_dict().values())
+        self.whole = self._divided(recipe["strategy"])
         self.average = _average(self.model, recipe)
         self.gauges = Gauges(self.loss, device)
         shown = recipe["visualizers"] if processes.first else []
@@ -132,6 +135,7 @@ class Run:
             start,
             processes,
             self.model,
+            self.whole,
             self.average,
             findings,
             self.clock,
@@ -178,15 +182,29 @@ class Run:
         None where the run was asked to stop meanwhile; several processes go on to the end.
         """
         assert self.dev is not None
-        self.model.eval()
         heed = (lambda *_: self.saving.heed()) if self.processes.count == 1 else None
         try:
-            with self.clock.paused():
-                evaluation = evaluate(self.model, self.dev, advance=heed, processes=self.processes)
+            with self.clock.paused(), self.whole() as model:
+                model.eval()
+                evaluation = evaluate(model, self.dev, advance=heed, processes=self.processes)
         except AskedToStopError:
             return None
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
+
+    def _divided(self, strategy: Mapping[str, Any] | None) -> Gathered:
+        """Divide the weights, where the recipe has a strategy and others are there to have some."""
+        if strategy is None:
+            return lambda: nullcontext(self.model)
+        if self.processes.count == 1:
+            self.warn(
+                "strategy: one process has nobody to divide the weights with, and keeps them "
+                "whole; --nproc 2 starts two"
+            )
+            return lambda: nullcontext(self.model)
+        gathered = shard(self.model, self.loss, strategy)
+        self._say(described(self.model))
+        return gathered
 
     def _runner(self) -> ZooRunner:
         recipe = self.recipe
