@@ -192,10 +192,13 @@ def test_another_strategy_is_another_setting(trials):
 
 
 def test_what_cannot_be_divided_is_refused(trials):
-    """Layers that are not there, with the nearest that are."""
+    """Layers that are not there, with the nearest; an optimiser that remembers other shapes."""
     wrong = "strategy={'type': 'fully_shard', 'layers': ['text_encoder.embd']}"
     assert trials.attempt("no-layers", 2, wrong) == [1, 1]
     assert "called so. Did you mean 'text_encoder.embed'" in trials.said("no-layers")
+    factored = "optim_wrapper.optimizer={'type': 'TorchAdafactor', 'lr': 0.01, 'weight_decay': 0.0}"
+    assert trials.attempt("factored", 2, factored, DIVIDED) == [1, 1]
+    assert "Take another, such as AdamW or SGD" in trials.said("factored")
 
 
 def test_one_process_keeps_its_weights_and_says_so(tmp_path):

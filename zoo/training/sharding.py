@@ -80,6 +80,19 @@ def shard(model: MatchingModel, loss: Loss, settings: Mapping[str, Any]) -> Gath
     return gathered
 
 
+def divided(
+    model: MatchingModel, loss: Loss, settings: Mapping[str, Any]
+) -> list[list[nn.Parameter]]:
+    """The parameters that `shard` would divide: of each group that is put together at once."""
+    units = _units(model, settings["layers"])
+    seen = _kept_whole(units, model, loss)
+    groups = []
+    for unit in units:
+        groups.append([one for one in unit.parameters() if one not in seen])
+        seen.update(groups[-1])
+    return groups
+
+
 def layers_of(part: nn.Module) -> dict[str, nn.Module]:
     """The layers of a part by name: members, all of one kind and made of others, of a list.
 
