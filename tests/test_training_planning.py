@@ -52,6 +52,27 @@ def test_the_plan_is_what_the_run_then_does(run):
     assert made.memory.gradients == 4 * (48 + 64 * 8)
 
 
+def test_memory_of_processes_that_divide_weights(run):
+    """By hand: of 56 and 512 numbers half each, and whole ones of the larger part while it
+    computes, or of both where they are kept; 6 numbers are a buffer.
+    """
+    alone, batch = planned(run, processes=2).memory, "data.batch_size=16"
+    assert alone.weights == 4 * (568 + 6)
+    given_back = planned(run, "strategy=fully_shard", processes=2).memory
+    assert given_back.weights == 4 * (284 + 512 + 6)
+    assert given_back.gradients == 4 * (284 + 512)
+    assert given_back.optimizer == 4 * 2 * 284 + 4 * 3  # and a count of steps for each of three
+    assert given_back.average == 4 * (284 + 6)
+    of_each = planned(run, batch, processes=2).memory.activations
+    assert of_each < 0.7 * planned(run, batch).memory.activations
+    assert "divided" in given_back.how
+    kept = "strategy={'type': 'fully_shard', 'reshard_after_forward': False}"
+    assert planned(run, kept, processes=2).memory.weights == 4 * (284 + 568 + 6)
+    assert planned(run, kept).memory.weights == 4 * (568 + 6)
+    with pytest.raises(InputError, match="cannot be divided by 3 processes"):
+        planned(run, processes=3)
+
+
 def test_nothing_is_written(run, tmp_path, capsys):
     """Neither there nor elsewhere; what lies in the folder is told."""
     before = sorted(tmp_path.rglob("*"))

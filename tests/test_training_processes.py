@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 
-import toy_matching as toy
-from zoo.training.checkpoint import list_checkpoints, read_checkpoint
+from process_trials import Trials, furthest, same
+from zoo.training.checkpoint import list_checkpoints
 
-HERE = Path(__file__).parent
 CLOSE = 1e-6
-
-STILL = ["model.image_encoder.dropout=0.0", "checkpoint.every=None", "train_cfg.max_epochs=2"]
 CONTRASTIVE = ["loss={'type': 'contrastive', 'learnable': True}", "warm_up=None"]
 # Adam makes a whole step of a gradient that is nothing but rounding.
 PLAIN = ["optim_wrapper.optimizer={'type': 'SGD', 'lr': 0.02, 'momentum': 0.9}"]
@@ -50,88 +40,12 @@ SGRAF = [
 ]
 
 
-class Trials:
-    """The toy recipe on toy data, run by a process that forks those of each run."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.recipe = toy.write_recipe(folder)
-        self.data = toy.write_data(folder / "data")
-        path = os.pathsep.join([str(HERE), str(HERE.parent), str(HERE.parent / "plugins")])
-        self.server = subprocess.Popen(
-            [sys.executable, str(HERE / "training_processes.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        )
-
-    def attempt(self, name: str, count: int, *overrides: str, **how: object) -> list[int]:
-        """The exit status of each process of a run."""
-        job = {
-            "recipe": str(self.recipe),
-            "data": str(self.data),
-            "work_dir": str(self.folder / name),
-            "count": count,
-            "overrides": [*STILL, *overrides],
-            **how,
-        }
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        print(json.dumps(job), file=self.server.stdin, flush=True)
-        statuses: list[int] = json.loads(self.server.stdout.readline())
-        return statuses
-
-    def finish(self, name: str, count: int, *overrides: str, **how: object) -> dict:
-        """Run to the end: what the last checkpoint holds."""
-        assert set(self.attempt(name, count, *overrides, **how)) == {0}, self.said(name, count)
-        return self.end(name)
-
-    def end(self, name: str) -> dict:
-        """Every tensor of the last checkpoint, moments of the optimiser too, and of the model."""
-        saved = read_checkpoint(list_checkpoints(self.folder / name / "checkpoints")[-1])
-        state = saved.state["optimizer"]["state"]
-        moments = {
-            f"moments.{number}.{key}": value
-            for number, values in state.items()
-            for key, value in values.items()
-        }
-        mean = {f"average.{key}": value for key, value in (saved.average or {}).items()}
-        exported = load_file(self.folder / name / "model" / "model.safetensors")
-        model = {f"exported.{key}": value for key, value in exported.items()}
-        return {**saved.model, **mean, **moments, **model}
-
-    def said(self, name: str, count: int = 2) -> str:
-        """What the processes of a run wrote."""
-        files = [Path(f"{self.folder / name}.{number}.out") for number in range(count)]
-        return "\n".join(file.read_text() for file in files)
-
-
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory):
     """A server for all tests of this file."""
     made = Trials(tmp_path_factory.mktemp("trials"))
     yield made
     made.server.communicate(timeout=30)
-
-
-def furthest(ours: dict, theirs: dict) -> float:
-    """The largest difference of two weights or buffers, in the end or in their mean.
-
-    What was exported is left out: which epoch was the best may hang on the last bit of a score.
-    """
-    assert ours.keys() == theirs.keys()
-    kinds = ("model.", "loss.", "average.")
-    return max(
-        (ours[key].double() - theirs[key].double()).abs().max().item()
-        for key in ours
-        if key.startswith(kinds)
-    )
-
-
-def same(ours: dict, theirs: dict) -> bool:
-    """Whether both are equal bit for bit."""
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 @pytest.mark.parametrize(

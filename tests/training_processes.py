@@ -3,11 +3,16 @@
 Each line is JSON: `work_dir`, `recipe`, `data`, `overrides`, `count`, `resume`, and perhaps
 `signal`: the number of a signal, which of the processes gets it, and at which iteration (0: in the
 first measurement); and `twice`: whether every block is scored in two passes, however small. It
-answers with the exit status of each.
+answers with the exit status of each. Its arguments are modules to import before.
+
+`poison` is an iteration whose loss is no number; `least`, how many numbers a layer has that is
+divided by itself; `scale`, with which a loss of float16 begins. A process whose weights are divided
+says how many numbers it holds.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -19,9 +24,15 @@ import torch
 import toy_matching as toy
 from zoo.processes import MEETING
 from zoo.scoring import two_pass as two_pass_scoring
+from zoo.training import optimizer, sharding
 from zoo.training import run as runs
 from zoo.training.hooks import AverageHook
+from zoo.training.pair import TrainedPair
 from zoo.training.session import train
+from zoo.training.shards import is_shared
+
+DRAWING = ("matplotlib.figure", "matplotlib.backends.backend_agg")
+"""What MMEngine imports in every run, if only to draw nothing."""
 
 
 def signal_at(number: int, iteration: int) -> None:
@@ -37,6 +48,33 @@ def signal_at(number: int, iteration: int) -> None:
         return update(self, runner, batch_idx, data_batch, outputs)
 
     AverageHook.after_train_iter = after_train_iter
+
+
+def poison(iteration: int) -> None:
+    """Let the loss of that iteration be no number."""
+    forward, seen = TrainedPair.forward, []
+
+    def poisoned(self, batch):
+        seen.append(batch)
+        return forward(self, batch) * (torch.nan if len(seen) == iteration else 1.0)
+
+    TrainedPair.forward = poisoned
+
+
+def tell_what_is_held() -> None:
+    """At each update, how many numbers there are here of divided weights and of their moments."""
+    step = optimizer.FiniteOptimWrapper.step
+
+    def told(self, **options):
+        step(self, **options)
+        states = {one: state for one, state in self.optimizer.state.items() if is_shared(one)}
+        moments = [one for state in states.values() for one in state.values() if is_shared(one)]
+        if moments:
+            held = [sum(x.to_local().numel() for x in some) for some in (states, moments)]
+            whole = sum(one.numel() for one in states)
+            print("held", *held, "of", whole, flush=True)  # noqa: T201 - the parent reads it
+
+    optimizer.FiniteOptimWrapper.step = told
 
 
 def run(job: dict, number: int) -> int:
@@ -56,6 +94,11 @@ def run(job: dict, number: int) -> int:
         signal_at(job["signal"][0], job["signal"][2])
     if job.get("twice") is not None:
         two_pass_scoring.LEAST, two_pass_scoring.FEW = (1, 1) if job["twice"] else (1000, 0)
+    if job.get("poison"):
+        poison(job["poison"])
+    tell_what_is_held()
+    sharding.LEAST = job.get("least", sharding.LEAST)
+    optimizer.FIRST_SCALE = job.get("scale", optimizer.FIRST_SCALE)
     options = {"resume": job.get("resume", False), "overrides": job.get("overrides", ())}
     launcher = "pytorch" if count > 1 else "none"
     try:
@@ -83,6 +126,8 @@ def attempt(job: dict) -> list[int]:
 def main() -> None:
     """Answer each line of stdin."""
     torch.set_num_threads(1)
+    for module in (*DRAWING, *sys.argv[1:]):
+        importlib.import_module(module)
     toy.register()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

@@ -42,9 +42,10 @@ def plan_tables(plan: Plan) -> list[Table | str]:
         ("", plan.figure),
         ("files", f"{plan.folder} ({_STATES[plan.state]})"),
     ]
+    each = f", of each of {plan.processes} processes" if plan.processes > 1 else ""
     return [
         Table(f"{plan.name}: parameters", ("part", "type", *numbers), parts, numbers),
-        Table("memory of a step", ("", "about"), memory, ("about",)),
+        Table(f"memory of a step{each}", ("", "about"), memory, ("about",)),
         plan.memory.how,
         Table(
             "data",

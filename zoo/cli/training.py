@@ -127,6 +127,7 @@ def train(
             overrides=settings or [],
             features=features,
             device=device,
+            processes=nproc or 1,
         )
         return
     from ..training.launching import count_of, launch, launched, verdict_left

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from .shards import share_of
+
 
 class Average:
     """Exponential mean of what learns in a module.
@@ -37,7 +39,7 @@ class Average:
         """Go on from a mean that was saved."""
         self.updates = updates
         for name, tensor in self.tensors.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(share_of(tensors[name], tensor))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -41,6 +41,8 @@ class Comparison:
     pieces:    in how many parts the encoders and the aligner go through a process's share
     processes: among whom a batch is divided; `ALONE` where each has a batch of its own
     precision: the context in which parts of the model run
+    beside:    all who take this step: they go through as many pieces each, for in each they may
+               have to talk (shared batch norms, divided weights)
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class Comparison:
         pieces: int = 1,
         processes: Processes = ALONE,
         precision: Context = nullcontext,
+        beside: Processes = ALONE,
     ) -> None:
         self.model, self.pieces = model, pieces
-        self.processes, self.precision = processes, precision
+        self.processes, self.precision, self.beside = processes, precision, beside
 
     def __call__(self, batch: TrainingBatch, needed: Needed | None = None) -> Similarity:
         """The similarities of all images and texts of the batch, on every process.
@@ -100,9 +103,9 @@ class Comparison:
         return _joined(rows, dim=0)
 
     def _pieces(self, items: Batch) -> list[Any]:
-        sizes = [size for size in shares(len(items), self.pieces) if size]
-        if len(sizes) == 1:
+        if self.pieces == 1:
             return [items]
+        sizes = shares(len(items), min(self.pieces, *self.beside.everyones(len(items))))
         ends = torch.tensor(sizes).cumsum(0).tolist()
         return [items[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 

@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import InputError
 from .overrides import differences
 from .settings import checked
+from .shards import shares_of, shares_of_moments
 
 Resume = Literal["exact", "loose"]
 KEPT = ("method", "plugin", "model", "vocabulary", "initial_weights", "freeze")
@@ -102,14 +103,16 @@ def take_moments(
         for place, name in enumerate(names)
         if remembered.get(name) is not None
     }
-    optimizer.load_state_dict(state)
+    optimizer.load_state_dict(shares_of_moments(state, optimizer))
 
 
 def take_weights(pair: nn.Module, saved: Mapping[str, torch.Tensor], same_loss: bool) -> None:
     """The weights of a checkpoint; a loss of another type begins with its own."""
-    own = {name: one for name, one in pair.state_dict().items() if name.startswith("loss.")}
+    weights = pair.state_dict()
+    own = {name: one for name, one in weights.items() if name.startswith("loss.")}
     kept = {name: one for name, one in saved.items() if same_loss or not name.startswith("loss.")}
     try:
+        kept = shares_of(kept, weights)
         pair.load_state_dict(kept if same_loss else {**own, **kept})
     except RuntimeError as error:
         raise InputError(

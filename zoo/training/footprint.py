@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from .data import TrainingBatch
 from .pair import TrainedPair
+from .run import Run
 from .samples import Sample
-
-if TYPE_CHECKING:
-    from .run import Run
+from .sharding import divided
 
 SIZES = (8, 16, 32)
 """Items of the small batches from which a large one is estimated."""
@@ -52,25 +51,71 @@ class Footprint:
 
 
 def footprint(
-    run: Run, samples: Sequence[Sample], collate: Callable[[Sequence[Sample]], TrainingBatch]
+    run: Run,
+    samples: Sequence[Sample],
+    collate: Callable[[Sequence[Sample]], TrainingBatch],
+    processes: int = 1,
+    strategy: Mapping[str, Any] | None = None,
 ) -> Footprint:
-    """The memory of a step of a run on a batch of these samples. The model learns from some."""
+    """The memory of a step of a run on a batch of these samples, for one of so many processes.
+
+    The model learns from some.
+    """
     pair, optimizer = run.pair, run.runner.optim_wrapper.optimizer
-    pieces = run.recipe["accumulate"]
-    activations, how = _activations(pair, samples, collate, pieces)
+    activations, how = _activations(pair, samples, collate, run.recipe["accumulate"], processes)
     learned = [one for group in optimizer.param_groups for one in group["params"]]
     for parameter in learned:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    state = [one for values in optimizer.state.values() for one in values.values()]
+    shares = Shares(run, processes, strategy)
+    names = dict(run.model.named_parameters())
+    mean = run.average.tensors if run.average else {}
     return Footprint(
-        weights=_bytes([*pair.parameters(), *pair.buffers()]),
-        gradients=_bytes(learned),
-        optimizer=_bytes(one for one in state if isinstance(one, Tensor)),
-        average=_bytes(run.average.tensors.values()) if run.average else 0,
+        weights=shares.at_once(pair.parameters()) + _bytes(pair.buffers()),
+        gradients=shares.of_layer(learned),
+        optimizer=sum(
+            shares.held(one, of=parameter if one.ndim else None)
+            for parameter, values in optimizer.state.items()
+            for one in values.values()
+            if isinstance(one, Tensor)
+        ),
+        average=sum(shares.held(one, of=names.get(name)) for name, one in mean.items()),
         activations=activations,
-        how=HOW.format(how=how),
+        how=HOW.format(how=how) + (shares.how if shares.groups else ""),
     )
+
+
+class Shares:
+    """What of a run's weights each process has where a strategy divides them."""
+
+    how = (
+        " The encoders' weights, gradients, moments and averages are divided; whole ones of a "
+        "layer are there while it computes."
+    )
+
+    def __init__(self, run: Run, processes: int, strategy: Mapping[str, Any] | None) -> None:
+        used = strategy if processes > 1 else None
+        self.groups = divided(run.model, run.loss, used) if used else []
+        self.kept = bool(used) and not (used or {})["reshard_after_forward"]
+        self.members = {one for group in self.groups for one in group}
+        self.processes = processes
+
+    def held(self, tensor: Tensor, of: nn.Parameter | None) -> int:
+        """Bytes of what has the shape of a parameter, between two steps."""
+        return -(-tensor.nbytes // self.processes) if of in self.members else tensor.nbytes
+
+    def of_layer(self, parameters: Iterable[nn.Parameter]) -> int:
+        """Bytes of these, with whole ones of the largest group."""
+        some = set(parameters)
+        largest = max((_bytes(some.intersection(group)) for group in self.groups), default=0)
+        return sum(self.held(one, of=one) for one in some) + largest
+
+    def at_once(self, parameters: Iterable[nn.Parameter]) -> int:
+        """Bytes of weights in a step: whole ones of a layer are there, or of all that are kept."""
+        some = set(parameters)
+        if not self.kept:
+            return self.of_layer(some)
+        return sum(self.held(one, of=one) for one in some) + _bytes(self.members)
 
 
 def _activations(
@@ -78,25 +123,29 @@ def _activations(
     samples: Sequence[Sample],
     collate: Callable[[Sequence[Sample]], TrainingBatch],
     pieces: int,
+    processes: int,
 ) -> tuple[int, str]:
-    """Bytes for the whole batch, or for a piece of it, and how they were found.
+    """Bytes for the whole batch, or for what is gone through at once, and how they were found.
 
     What is of items grows with the batch, what is of pairs with its square: three small batches
-    tell both, and what is of neither.
+    tell both, and what is of neither. A process compares its images with the texts of all.
     """
     pair.compare.pieces = 1
     whole = len(samples)
-    if whole <= SIZES[-1] and pieces == 1:
+    if whole <= SIZES[-1] and pieces == processes == 1:
         return kept_bytes(pair, collate(samples)), "counted in a step on real data"
     sizes = [size for size in SIZES if size <= whole] or [whole]
     kept = [kept_bytes(pair, collate(samples[:size])) for size in sizes]
     powers = range(len(sizes))
     terms = np.linalg.solve([[size**power for power in powers] for size in sizes], kept)
-    share = whole / pieces
+    items = whole / pieces / processes
+    shares = (1, items, items * whole / pieces)
     told = f"estimated from steps of {', '.join(map(str, sizes))} items of real data"
     if pieces > 1:
         told += f", for one of {pieces} pieces"
-    return round(sum(term * share**power for power, term in enumerate(terms))), told
+    if processes > 1:
+        told += f", for one of {processes} processes"
+    return round(sum(term * share for term, share in zip(terms, shares, strict=False))), told
 
 
 def kept_bytes(pair: TrainedPair, batch: TrainingBatch) -> int:

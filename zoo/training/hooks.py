@@ -20,6 +20,9 @@ from .gathering import ALONE
 from .seeds import mix
 from .stopping import STOPS, AskedToStopError
 
+Save = Callable[[ZooRunner, int, int], None]
+"""What saves a run that is at this epoch and iteration."""
+
 
 @dataclass
 class Findings:
@@ -137,12 +140,12 @@ class BeforeMeasuringHook(Hook):  # type: ignore[misc]
 
     priority = "NORMAL"
 
-    def __init__(self, save: Callable[[int, int], None]) -> None:
+    def __init__(self, save: Save) -> None:
         self.save = save
 
     def after_train_epoch(self, runner: ZooRunner) -> None:
         """Save where the run is: it goes on with the measurement."""
-        self.save(runner.epoch, runner.iter)
+        self.save(runner, runner.epoch, runner.iter)
 
 
 class SavingHook(Hook):  # type: ignore[misc]
@@ -157,7 +160,7 @@ class SavingHook(Hook):  # type: ignore[misc]
 
     def __init__(
         self,
-        save: Callable[[int, int], None],
+        save: Save,
         every: int | None = None,
         processes: Processes = ALONE,
     ) -> None:
@@ -181,13 +184,13 @@ class SavingHook(Hook):  # type: ignore[misc]
         done = runner.iter + 1
         last = done == (runner.epoch + 1) * len(runner.train_dataloader)
         if self.asked or (self.every and done % self.every == 0 and not last):
-            self.save(runner.epoch, done)
+            self.save(runner, runner.epoch, done)
         self._leave_if_asked()
 
     def after_train_epoch(self, runner: ZooRunner) -> None:
         """Save what the epoch made, after it was measured."""
         self._hear_the_others()
-        self.save(runner.epoch + 1, runner.iter)
+        self.save(runner, runner.epoch + 1, runner.iter)
         self._leave_if_asked()
 
     def after_train(self, runner: ZooRunner) -> None:
@@ -209,7 +212,7 @@ class SavingHook(Hook):  # type: ignore[misc]
     def save_and_leave(self, runner: ZooRunner) -> None:
         """Save where the run is, between two iterations, and leave."""
         self._hear_the_others()
-        self.save(runner.epoch, runner.iter)
+        self.save(runner, runner.epoch, runner.iter)
         self._leave_if_asked()
 
     def _ask(self, number: int, frame: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ..errors import InputError
 from ..spelling import nearest
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
 from .nonfinite import NotFiniteError
+from .shards import by_kind, clip_gradients, is_shared, whole
 
 FIRST_SCALE = 2.0**16
 LEAST_SCALE = 1.0
@@ -31,7 +33,7 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
     def __init__(self, *, scaled_on: str | None = None, **settings: Any) -> None:
         super().__init__(**settings)
-        self.scaler = torch.amp.GradScaler(scaled_on, FIRST_SCALE) if scaled_on else None
+        self.scaler = SharedScaler(scaled_on, FIRST_SCALE) if scaled_on else None
         self.overflows = 0
 
     def backward(self, loss: Tensor, **options: Any) -> None:
@@ -43,19 +45,20 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
         if self.scaler is not None:
             self._step_scaled(self.scaler)
             return
-        settings = self.clip_grad_kwargs or {"max_norm": math.inf}
-        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         try:
-            nn.utils.clip_grad_norm_(parameters, error_if_nonfinite=True, **settings)
+            self._clip(error_if_nonfinite=True)
         except RuntimeError as error:
             raise NotFiniteError("norm of the gradient", math.nan) from error
         self.optimizer.step(**options)
 
+    def _clip(self, **settings: Any) -> None:
+        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+        clip_gradients(parameters, **settings, **(self.clip_grad_kwargs or {"max_norm": math.inf}))
+
     def _step_scaled(self, scaler: torch.amp.GradScaler) -> None:
         before = scaler.get_scale()
         scaler.unscale_(self.optimizer)
-        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, **(self.clip_grad_kwargs or {"max_norm": math.inf}))
+        self._clip()
         scaler.step(self.optimizer)  # or not, where the gradient was not finite
         scaler.update()
         if scaler.get_scale() < before:
@@ -75,6 +78,23 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
         if self.scaler is not None and scale:
             self.scaler.load_state_dict(scale)
         super().load_state_dict(state)
+
+
+class SharedScaler(torch.amp.GradScaler):
+    """As torch's, also where processes have shares of some gradients: those go by themselves, and
+    one that is not finite is found by all.
+    """
+
+    def _unscale_grads_(
+        self, optimizer: Any, *settings: Any, **named: Any
+    ) -> dict[torch.device, Tensor]:
+        found: dict[torch.device, Tensor] = {}
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
+        for alike in by_kind(parameters):
+            part: Any = SimpleNamespace(param_groups=[{"params": alike}])
+            for device, one in super()._unscale_grads_(part, *settings, **named).items():
+                found[device] = torch.maximum(found.get(device, one), whole(one))
+        return found
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -106,10 +126,11 @@ class GroupByPrefix:
                     f"optim_wrapper.paramwise_cfg names {prefix!r}, and no parameter's name "
                     f"begins so. {nearest(prefix, parts)}"
                 )
-        groups: dict[tuple[float, float], list[Tensor]] = {}
+        groups: dict[tuple[float, float, bool], list[Tensor]] = {}
         for name, parameter in named:
-            if parameter.requires_grad:
-                groups.setdefault(self._multipliers(name, parameter), []).append(parameter)
+            if parameter.requires_grad:  # those of a group are updated at once: all of one kind
+                kind = (*self._multipliers(name, parameter), is_shared(parameter))
+                groups.setdefault(kind, []).append(parameter)
         optimizer = OPTIMIZERS.build(self.optimizer | {"params": self._options(groups)})
         return OPTIM_WRAPPERS.build(
             {"type": "FiniteOptimWrapper", "optimizer": optimizer} | self.settings
@@ -121,10 +142,12 @@ class GroupByPrefix:
         flat = self.flat_decay if parameter.ndim <= 1 else 1.0
         return float(settings.get("lr_mult", 1.0)), float(settings.get("decay_mult", 1.0)) * flat
 
-    def _options(self, groups: Mapping[tuple[float, float], list[Tensor]]) -> list[dict[str, Any]]:
+    def _options(
+        self, groups: Mapping[tuple[float, float, bool], list[Tensor]]
+    ) -> list[dict[str, Any]]:
         rate, decay = self.optimizer["lr"], self.optimizer.get("weight_decay")
         options = []
-        for (rate_factor, decay_factor), parameters in groups.items():
+        for (rate_factor, decay_factor, _), parameters in groups.items():
             option: dict[str, Any] = {"params": parameters, "lr": rate * rate_factor}
             if decay is not None:
                 option["weight_decay"] = decay * decay_factor

@@ -23,6 +23,8 @@ from .data import TrainingBatch
 from .engine import OptimWrapper
 from .gathering import ALONE, sum_gradients, summed
 from .nonfinite import NotFiniteError
+from .sharding import settle
+from .shards import is_shared
 
 
 class TrainedPair(nn.Module):
@@ -51,7 +53,7 @@ class TrainedPair(nn.Module):
         self.low_precision, self.dtype = _parts(model, autocast), dtype
         self.processes, self.gather = processes, gather
         among = processes if gather else ALONE
-        self.compare = Comparison(model, accumulate, among, self._precision)
+        self.compare = Comparison(model, accumulate, among, self._precision, processes)
         self.answer: Callable[[NotFiniteError], None] = _raise
         self.lowered = False
 
@@ -68,6 +70,7 @@ class TrainedPair(nn.Module):
             loss = self._learn(batch, optim_wrapper)
         except NotFiniteError as fault:
             self.answer(fault)
+            settle(self)
             loss = math.nan
         optim_wrapper.zero_grad()
         return {"loss": loss, "overflows": optim_wrapper.overflows}
@@ -79,7 +82,7 @@ class TrainedPair(nn.Module):
             raise NotFiniteError("loss", loss)
         optim_wrapper.backward(value)
         if self.processes.count > 1:
-            sum_gradients(self.parameters())
+            sum_gradients(one for one in self.parameters() if not is_shared(one))
         optim_wrapper.step()
         return loss
 

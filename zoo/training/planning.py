@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -49,7 +49,7 @@ class Plan:
     length: steps of an epoch
     steps:  in all
     rates:  the learning rate of each step, of the group that learns fastest
-    memory: bytes of a step, estimated
+    memory: bytes of a step, estimated, of one of the `processes`
     folder: where files would go, and what lies there now
     """
 
@@ -69,6 +69,7 @@ class Plan:
     folder: str
     state: str
     parent: str | None = None
+    processes: int = 1
 
     @property
     def schedule(self) -> str:
@@ -114,8 +115,17 @@ class Plan:
         return told
 
 
-def plan_of(run: Run, device: str, folder: RunFolder) -> Plan:
-    """What a run that was built, and not begun, would do, with its files in that folder."""
+def plan_of(
+    run: Run,
+    device: str,
+    folder: RunFolder,
+    processes: int = 1,
+    strategy: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What a run that was built, and not begun, would do, with its files in that folder.
+
+    Memory is that of one of so many processes, which may divide weights by a `strategy`.
+    """
     run.runner.prepare()
     epochs, length = run.runner.max_epochs, len(run.runner.train_dataloader)
     recipe, config = run.recipe, run.model.config
@@ -123,6 +133,7 @@ def plan_of(run: Run, device: str, folder: RunFolder) -> Plan:
     rates = list(advance(run.runner, epochs * length, length, epochs))
     loader = run.runner.train_dataloader.loader
     first = islice(EpochSampler(len(loader.dataset), recipe["seed"]), recipe["data"]["batch_size"])
+    samples = [loader.dataset[place] for place in first]
     return Plan(
         name=recipe["name"],
         recipe=str(recipe.path),
@@ -136,7 +147,8 @@ def plan_of(run: Run, device: str, folder: RunFolder) -> Plan:
         epochs=epochs,
         steps=epochs * length,
         rates=rates,
-        memory=footprint(run, [loader.dataset[place] for place in first], loader.collate_fn),
+        memory=footprint(run, samples, loader.collate_fn, processes, strategy),
+        processes=processes,
         folder=str(folder.path),
         state=folder.state(),
         parent=config.parent.name if config.parent else None,

@@ -3,57 +3,48 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
+from .average import Average
 from .checkpoint import Checkpoint
 from .continuing import new_place, parameter_names, take_moments, take_weights
 from .engine import ZooRunner
-from .run_folder import this_command
+from .recipe import Recipe
 from .schedules import advance
-
-if TYPE_CHECKING:
-    from .run import Run
+from .shards import shares_of, shares_of_moments
 
 
-def restore_exactly(run: Run, runner: ZooRunner, saved: Checkpoint) -> None:
+def restore_exactly(runner: ZooRunner, saved: Checkpoint, average: Average | None) -> None:
     """Everything is the checkpoint's."""
     state = saved.state
-    run.pair.load_state_dict(saved.model)
-    runner.optim_wrapper.load_state_dict(state["optimizer"])
+    runner.model.load_state_dict(shares_of(saved.model, runner.model.state_dict()))
+    wrapper = runner.optim_wrapper
+    wrapper.load_state_dict(shares_of_moments(state["optimizer"], wrapper.optimizer))
     for schedule, values in zip(runner.param_schedulers or [], state["schedules"], strict=True):
         schedule.load_state_dict(values)
-    if run.average is not None and saved.average is not None:
-        run.average.restore(saved.average, state["average_updates"])
+    if average is not None and saved.average is not None:
+        average.restore(saved.average, state["average_updates"])
     runner.place(state["epoch"], state["iteration"])
 
 
-def restore_loosely(run: Run, runner: ZooRunner, saved: Checkpoint) -> None:
+def restore_loosely(
+    runner: ZooRunner, saved: Checkpoint, average: Average | None, recipe: Recipe
+) -> tuple[int, int]:
     """Weights, moments and averages are the checkpoint's; rate, schedules, batches and data those
     that are now asked for.
 
-    What changed is recorded, and the first checkpoint of the new part written.
+    Returns the epoch and the iteration from which the run goes on.
     """
-    state, began, now = saved.state, saved.meta["recipe"], run.recipe
-    take_weights(run.pair, saved.model, began["loss"]["type"] == now["loss"]["type"])
+    pair, state, began = runner.model, saved.state, saved.meta["recipe"]
+    take_weights(pair, saved.model, began["loss"]["type"] == recipe["loss"]["type"])
     optimizer = runner.optim_wrapper.optimizer
-    kinds = {one["optim_wrapper"]["optimizer"]["type"] for one in (began, now)}
+    kinds = {one["optim_wrapper"]["optimizer"]["type"] for one in (began, recipe)}
     if len(kinds) == 1:
-        names = parameter_names(run.pair, optimizer)
+        names = parameter_names(pair, optimizer)
         take_moments(optimizer, names, state["optimizer"], state.get("parameters", names))
-    epoch, iteration = new_place(state, run.length, now["data"]["batch_size"])
-    deque(advance(runner, iteration, run.length, epoch), maxlen=0)
-    if run.average is not None:
-        run.average.restore(saved.average or run.model.state_dict(), state["average_updates"])
-    if any(line.startswith(("data.dev:", "data of dev")) for line in run.changed):
-        run.findings.best = {}  # of other data, and no measure for what comes
+    length = len(runner.train_dataloader)
+    epoch, iteration = new_place(state, length, recipe["data"]["batch_size"])
+    deque(advance(runner, iteration, length, epoch), maxlen=0)
+    if average is not None:
+        average.restore(saved.average or average.module.state_dict(), state["average_updates"])
     runner.place(epoch, iteration)
-    _record(run, epoch, iteration)
-
-
-def _record(run: Run, epoch: int, iteration: int) -> None:
-    change = {"part": run.part, "epoch": epoch, "step": iteration, "changed": run.changed}
-    run.processes.once(lambda: run.folder.go_on(run.recipe, run.meta, this_command(), change))
-    if run.processes.first:
-        run.journal.write(kind="changes", **change)
-    run.save(epoch, iteration)
-    run.warn(f"goes on with other settings from epoch {epoch + 1}: {'; '.join(run.changed)}")
+    return epoch, iteration

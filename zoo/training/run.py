@@ -1,10 +1,11 @@
-"""One training run: its parts, and what moves between them and the disk."""
+"""One training run: its parts, built from a recipe and data."""
 
 from __future__ import annotations
 
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,10 @@ from ..evaluation.encoding import check_extractor
 from ..evaluation.measuring import evaluate
 from ..model import MatchingModel
 from ..processes import Processes
-from .average import Average, averaged
+from .average import Average
 from .building import build_from, initialize
-from .checkpoint import (
-    Checkpoint,
-    newest_checkpoint,
-    prune,
-    write_checkpoint,
-)
 from .clock import Clock
-from .continuing import Resume, parameter_names, what_changed
+from .continuing import Resume
 from .data import Division, end_workers, training_loader
 from .engine import Hook, ZooRunner
 from .feeding import Feed
@@ -44,23 +39,23 @@ from .hooks import (
     SelectionHook,
     WarmUpHook,
 )
-from .journal import JournalHook, trim_log, warn
+from .journal import JournalHook, warn
+from .keeping import Keeper, start_of
 from .nonfinite import NonFiniteHook
 from .norms import share_norms
 from .optimizer import GroupByPrefix
 from .pair import TrainedPair
 from .parent import Parent
 from .recipe import Recipe
-from .restoring import restore_exactly, restore_loosely
 from .run_folder import RunFolder, run_meta
-from .run_results import complete_results, results_of
+from .sharding import Gathered, described, shard
 from .slurm import WHEN, requeue
 from .stopping import AskedToStopError
 from .visualizers import Visualizers
 
 
 class Run:
-    """The parts of a run, and what moves between them and the disk."""
+    """The parts of a run."""
 
     def __init__(
         self,
@@ -80,12 +75,10 @@ class Run:
     ) -> None:
         self.recipe, self.folder, self.dev, self.console = recipe, folder, dev, console
         self.training, self.processes, self.requeue = training, processes, requeue
-        self.meta = run_meta(recipe, data_prints, processes.count)
+        meta = run_meta(recipe, data_prints, processes.count)
         check_division(recipe, processes)
-        self.resumed = saved = self._newest()
-        self.changed = what_changed(saved.meta, self.meta, folder.path, resume) if saved else []
-        self.part = (saved.part if saved else 0) + bool(self.changed)
-        texts = processes.once(folder.read_texts) if self.changed else None
+        start = start_of(folder, meta, resume, processes, self.warn)
+        texts = processes.once(folder.read_texts) if start.changed else None
         if parent is not None:
             parent.check_parts(recipe)
             texts = parent.model.files()
@@ -93,7 +86,7 @@ class Run:
         if parent is not None:
             for line in parent.adopt(self.model):
                 self.warn(line)
-        if saved is None:
+        if start.saved is None:
             if parent is None:
                 initialize(self.model, recipe, training, data)
             if training.features is not None:
@@ -112,21 +105,20 @@ class Run:
         if processes.count > 1:
             share_norms(self.pair)
             share_tensors(self.pair.state_dict().values())
-        self.where = _where(device, processes)
+        self.whole = self._divided(recipe["strategy"])
         self.average = _average(self.model, recipe)
-        self.findings, self.clock = Findings(), Clock()
-        self.saving = SavingHook(self.save, recipe["checkpoint"]["every"], processes)
         self.gauges = Gauges(self.loss, device)
         shown = recipe["visualizers"] if processes.first else []
         self.visualizers = Visualizers(shown, folder.path / "visualizers", self.warn)
+        findings, self.clock = Findings(), Clock()
         self.journal = JournalHook(
             folder.log,
-            self.findings,
+            findings,
             recipe["log_every"],
             console,
             self.gauges,
             self.visualizers,
-            self.part,
+            start.part,
         )
         self.nonfinite = NonFiniteHook(
             **recipe["nonfinite"],
@@ -136,6 +128,23 @@ class Run:
             warn=self.warn,
         )
         self.pair.answer = self.nonfinite.answer
+        self.keeper = Keeper(
+            recipe,
+            folder,
+            meta,
+            start,
+            processes,
+            self.model,
+            self.whole,
+            self.average,
+            findings,
+            self.clock,
+            self.nonfinite,
+            self.journal,
+            _where(device, processes),
+            self.warn,
+        )
+        self.saving = SavingHook(self.keeper.save, recipe["checkpoint"]["every"], processes)
         self.runner = self._runner()
 
     def train(self) -> None:
@@ -161,75 +170,11 @@ class Run:
         except AskedToStopError:
             self.saving.save_and_leave(self.runner)
 
-    def save(self, epoch: int, iteration: int) -> None:
-        """Write a checkpoint, then remove those that are no longer needed; the others wait."""
-        self.processes.once(lambda: self._save(epoch, iteration))
-
-    def _save(self, epoch: int, iteration: int) -> None:
-        runner, average = self.runner, self.average
-        state = {
-            "epoch": epoch,
-            "iteration": iteration,
-            "seen": (iteration - epoch * self.length) * self.recipe["data"]["batch_size"],
-            "optimizer": runner.optim_wrapper.state_dict(),
-            "parameters": parameter_names(self.pair, runner.optim_wrapper.optimizer),
-            "schedules": [one.state_dict() for one in runner.param_schedulers or []],
-            "average_updates": average.updates if average else 0,
-            "best": self.findings.best,
-            "last": self.findings.last,
-            "training_seconds": self.clock.seconds,
-            "skipped": self.nonfinite.skipped,
-        }
-        tensors = average.tensors if average else None
-        saved = Checkpoint(
-            iteration, self.pair.state_dict(), tensors, state, self.meta, part=self.part
-        )
-        write_checkpoint(self.folder.checkpoints, saved)
-        prune(self.folder.checkpoints, self.recipe["checkpoint"]["keep"])
-
-    def restore(self, runner: ZooRunner) -> None:
-        """Put everything where the newest checkpoint left it."""
-        saved, self.resumed = self.resumed, None
-        self.clock.start(saved.state.get("training_seconds") if saved else 0.0)
-        if self.processes.first:
-            trim_log(self.folder.log, *((saved.step, saved.part) if saved else (0, 0)))
-        if saved is None:
-            self.processes.once(lambda: self.folder.write_texts(self.model.files()))
-            return
-        self.findings.best, self.findings.last = saved.state["best"], saved.state["last"]
-        self.nonfinite.skipped = saved.state.get("skipped", 0)
-        if self.findings.best and not self.processes.once(self.folder.model.is_dir):
-            self.warn(f"{self.folder.model}, the best model so far, is gone: the next counts anew")
-            self.findings.best = {}
-        restore = restore_loosely if self.changed else restore_exactly
-        restore(self, runner, saved)
-
-    @property
-    def length(self) -> int:
-        """Iterations of an epoch."""
-        return len(self.runner.train_dataloader)
-
-    def export(self) -> None:
-        """Write the model as it is now, with what was measured of it, as the run's model folder."""
-        self.processes.once(self._export)
-
-    def _export(self) -> None:
-        half = self.recipe["export"]["half"]
-        self.model.save(self.folder.model, half=half, results=results_of(self))
-
     def finish(self) -> Path:
-        """Mark the run as finished; without a best epoch the last model is the run's."""
-        if not self.findings.best:
-            with averaged(self.average):
-                self.export()
-        self.processes.once(self._finish)
+        """Mark the run as finished: the folder of its model."""
+        self.keeper.finish()
         self._say(f"model: {self.folder.model}")
         return self.folder.model
-
-    def _finish(self) -> None:
-        seconds = self.clock.seconds
-        complete_results(self, training_seconds=None if seconds is None else round(seconds, 1))
-        self.folder.finish(best=self.findings.best, training_seconds=seconds, trained_on=self.where)
 
     def measure(self) -> dict[str, Any] | None:
         """Figures on dev, with the record of the measurement, which all processes share.
@@ -237,25 +182,35 @@ class Run:
         None where the run was asked to stop meanwhile; several processes go on to the end.
         """
         assert self.dev is not None
-        self.model.eval()
         heed = (lambda *_: self.saving.heed()) if self.processes.count == 1 else None
         try:
-            with self.clock.paused():
-                evaluation = evaluate(self.model, self.dev, advance=heed, processes=self.processes)
+            with self.clock.paused(), self.whole() as model:
+                model.eval()
+                evaluation = evaluate(model, self.dev, advance=heed, processes=self.processes)
         except AskedToStopError:
             return None
         self.model.train()
         return {**evaluation.metrics, "evaluation": evaluation.to_json()}
 
-    def _newest(self) -> Checkpoint | None:
-        """The newest checkpoint as the first process finds it, whatever disk the others see."""
-        return self.processes.once(lambda: newest_checkpoint(self.folder.checkpoints, self.warn))
+    def _divided(self, strategy: Mapping[str, Any] | None) -> Gathered:
+        """Divide the weights, where the recipe has a strategy and others are there to have some."""
+        if strategy is None:
+            return lambda: nullcontext(self.model)
+        if self.processes.count == 1:
+            self.warn(
+                "strategy: one process has nobody to divide the weights with, and keeps them "
+                "whole; --nproc 2 starts two"
+            )
+            return lambda: nullcontext(self.model)
+        gathered = shard(self.model, self.loss, strategy)
+        self._say(described(self.model))
+        return gathered
 
     def _runner(self) -> ZooRunner:
         recipe = self.recipe
         train_cfg = {"by_epoch": True} | recipe["train_cfg"]
         return ZooRunner(
-            restore=self.restore,
+            restore=self.keeper.restore,
             model=self.pair,
             work_dir=str(self.folder.path),
             experiment_name=f"{recipe['name']}-{uuid.uuid4().hex[:8]}",
@@ -299,9 +254,10 @@ class Run:
             hooks.append(AverageHook(self.average))
         if self.dev is not None:
             if self.processes.count > 1:
-                hooks.append(BeforeMeasuringHook(self.save))
+                hooks.append(BeforeMeasuringHook(self.keeper.save))
+            keeper = self.keeper
             hooks.append(
-                SelectionHook(self.measure, self.export, self.findings, self.average, every)
+                SelectionHook(self.measure, keeper.export, keeper.findings, self.average, every)
             )
         return hooks
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from ..data.dataset import Dataset, open_dataset
 from ..device import usable_device
 from ..errors import InputError
-from ..processes import own_device
+from ..processes import Processes, own_device
 from .building import named_files
 from .continuing import Resume, resume_mode
 from .journal import warn
@@ -23,7 +23,7 @@ from .launchers import Launcher, joined, named_processes, restarted
 from .parent import open_parent, with_parent
 from .planning import Plan, plan_of
 from .recipe import Recipe, read_recipe
-from .run import Run
+from .run import Run, check_division
 from .run_folder import RunFolder, file_prints, fingerprints, this_command
 from .slurm import check_requeue
 
@@ -123,11 +123,12 @@ def plan(
     features: Path | str | None = None,
     device: str | None = None,
     parent: Path | str | None = None,
+    processes: int = 1,
 ) -> Plan:
-    """What `train` would do in one process with these arguments; nothing is written.
+    """What `train` would do with these arguments, in so many processes; nothing is written.
 
-    The model is built, and steps are made with some items of the data to see what memory they
-    take. Raises what `train` raises before it begins.
+    The model is built in this one, and steps are made with some items of the data to see what
+    memory they take. Raises what `train` raises before it begins.
 
     >>> plan("chan-f8k", "data/flickr8k", "runs/f8k").steps                     # doctest: +SKIP
     1104
@@ -141,8 +142,12 @@ def plan(
     training, dev = open_data(settings, Path(data), store)
     with tempfile.TemporaryDirectory() as place:
         folder, console = RunFolder(Path(place)), Console(stderr=True)
+        strategy = settings["strategy"]
+        if processes > 1:
+            check_division(settings, Processes(count=processes))
+            settings = replace(settings, settings={**settings.settings, "strategy": None})
         run = Run(settings, folder, training, dev, Path(data), {}, where, console, parent=forebear)
-        return plan_of(run, str(where), RunFolder(Path(work_dir)))
+        return plan_of(run, str(where), RunFolder(Path(work_dir)), processes, strategy)
 
 
 def open_data(recipe: Recipe, data: Path, features: Path | None) -> tuple[Dataset, Dataset | None]:

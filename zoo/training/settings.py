@@ -31,13 +31,24 @@ FULL = "full"
 ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]*")
 
 
-WRAPPERS = ("strategy", "model_wrapper_cfg", "runner_type", "env_cfg")
+WRAPPERS = ("model_wrapper_cfg", "runner_type", "env_cfg")
 WRAPPED = (
-    "sets {key!r}, and the zoo trains without MMEngine's strategies and wrappers (DDP, FSDP, "
-    "DeepSpeed), which would divide the negatives of a batch; docs/decisions/0017 has the reasons. "
-    "Leave it out: `zoo train --launcher pytorch --nproc N` shares a batch among processes, and "
-    "accumulate and autocast save memory."
+    "sets {key!r}, and the zoo trains without MMEngine's wrappers and its FlexibleRunner, which "
+    "would divide the negatives of a batch; docs/decisions/0017 has the reasons. Leave it out: "
+    "`zoo train --nproc N` shares a batch among processes, and strategy, accumulate and autocast "
+    "save memory."
 )
+OURS = "strategy=dict(type='fully_shard', reshard_after_forward={reshard})"
+WHOLE = "leave strategy out: processes share a batch without one"
+MMENGINE = {
+    "FSDPStrategy": OURS.format(reshard=True),
+    "MMFullyShardedDataParallel": OURS.format(reshard=True),
+    "DeepSpeedStrategy": OURS.format(reshard=True),
+    "ColossalAIStrategy": OURS.format(reshard=True),
+    "DDPStrategy": WHOLE,
+    "SingleDeviceStrategy": WHOLE,
+}
+"""MMEngine's strategies, and what to write in their place."""
 
 
 class _Keys(BaseModel):
@@ -159,6 +170,20 @@ class Autocast(_Keys):
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
 
 
+class Strategy(_Keys):
+    """How several processes divide the weights of the encoders among them.
+
+    reshard_after_forward: whether whole weights of a layer are given back between its forward and
+                           its backward pass
+    layers:                names of the modules that are put together by themselves, where * stands
+                           for what is between two dots; those that are found where it is None
+    """
+
+    type: Literal["fully_shard"]
+    reshard_after_forward: bool = True
+    layers: list[str] | None = None
+
+
 class Export(_Keys):
     """How the model folder is written: `half` stores its weights as float16."""
 
@@ -183,6 +208,7 @@ class Settings(_Keys):
     average: AverageSettings | None = None
     gather: bool = True
     accumulate: PositiveInt = 1
+    strategy: Strategy | None = None
     autocast: Autocast = Autocast(parts=[])
     freeze: list[str] = []
     checkpoint: CheckpointSettings = CheckpointSettings()
@@ -204,6 +230,23 @@ class Settings(_Keys):
     @classmethod
     def _short(cls, given: Any) -> Any:
         return {"action": given} if isinstance(given, str) else given
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _ours(cls, given: Any) -> Any:
+        given = {"type": given} if isinstance(given, str) else given
+        kind = str(given.get("type", "")) if isinstance(given, Mapping) else "fully_shard"
+        if kind in MMENGINE:
+            raise _fault(
+                f"is MMEngine's {kind}, and the zoo has one of its own, on torch's fully_shard. "
+                f"For this one {_instead(given, kind)} (docs/training.md#divided-weights)."
+            )
+        if kind != "fully_shard":
+            raise _fault(
+                f"has the type {kind!r}, and there is one: 'fully_shard'. "
+                f"{nearest(kind, ['fully_shard', *MMENGINE])}"
+            )
+        return given
 
     @field_validator("autocast", mode="before")
     @classmethod
@@ -242,6 +285,16 @@ def _account(fault: ErrorDetails, path: Path) -> str:
     if fault["type"] == "recipe":
         return f"{path}: {key} {fault['msg']}"
     return f"{path}: {key} is {fault['input']!r}. {fault['msg']}."
+
+
+def _instead(given: Mapping[str, Any], kind: str) -> str:
+    """What to write in place of a strategy of MMEngine's, whose stage of ZeRO may be told."""
+    zero = given.get("zero_optimization")
+    stage = zero.get("stage") if isinstance(zero, Mapping) else None
+    if stage == 0:
+        return WHOLE
+    wanted = OURS.format(reshard=False) if stage in (1, 2) else MMENGINE[kind]
+    return wanted if wanted == WHOLE else f"write {wanted}"
 
 
 def _fault(said: str) -> PydanticCustomError:
