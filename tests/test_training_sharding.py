@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_tensor
 
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 pytest.importorskip("transformers", reason="BERT needs the extra 'text'")
@@ -17,10 +20,12 @@ import toy_matching as toy
 from process_trials import Trials, furthest, same
 from toy_runs import ToyRun, ends, equal
 from zoo.data.dataset import open_dataset
+from zoo.errors import InputError
 from zoo.evaluation import evaluate
 from zoo.training import sharding
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.sharding import layers_of
+from zoo.training.shards import check_moments
 from zoo.weights import load_folder
 
 CLOSE = 1e-6
@@ -80,7 +85,7 @@ def trials(tmp_path_factory):
     """A server for all tests of this file."""
     made = BertTrials(tmp_path_factory.mktemp("trials"))
     yield made
-    made.server.communicate(timeout=30)
+    made.server.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -192,13 +197,29 @@ def test_another_strategy_is_another_setting(trials):
 
 
 def test_what_cannot_be_divided_is_refused(trials):
-    """Layers that are not there, with the nearest; an optimiser that remembers other shapes."""
+    """Layers that are not there, with the nearest; an optimiser that torch cannot divide."""
     wrong = "strategy={'type': 'fully_shard', 'layers': ['text_encoder.embd']}"
     assert trials.attempt("no-layers", 2, wrong) == [1, 1]
     assert "called so. Did you mean 'text_encoder.embed'" in trials.said("no-layers")
     factored = "optim_wrapper.optimizer={'type': 'TorchAdafactor', 'lr': 0.01, 'weight_decay': 0.0}"
     assert trials.attempt("factored", 2, factored, DIVIDED) == [1, 1]
     assert "Take another, such as AdamW or SGD" in trials.said("factored")
+
+
+def test_what_an_optimiser_remembers_has_the_shape_of_the_weight():
+    """Else it could not be taken apart again; a count of steps is no such thing."""
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        weight, moment = (distribute_tensor(torch.ones(4, 3), mesh) for _ in range(2))
+        optimizer = SimpleNamespace(state={weight: {"moment": moment, "step": torch.tensor(1.0)}})
+        check_moments(optimizer)
+        optimizer.state[weight]["rows"] = distribute_tensor(torch.ones(4), mesh)
+        with pytest.raises(InputError, match=r"remembers 'rows' of shape \(4,\) for \(4, 3\)"):
+            check_moments(optimizer)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_one_process_keeps_its_weights_and_says_so(tmp_path):
