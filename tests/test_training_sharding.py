@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_tensor
 
 pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 pytest.importorskip("transformers", reason="BERT needs the extra 'text'")
@@ -17,11 +20,13 @@ import toy_matching as toy
 from process_trials import Trials, furthest, same
 from toy_runs import ToyRun, ends, equal
 from zoo.data.dataset import open_dataset
+from zoo.errors import InputError
 from zoo.evaluation import evaluate
 from zoo.loading.weights import load_folder
 from zoo.training import sharding
 from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 from zoo.training.sharding import layers_of
+from zoo.training.shards import check_moments
 
 CLOSE = 1e-6
 DIVIDED = "strategy=fully_shard"
@@ -30,7 +35,9 @@ LARGE = "data.batch_size=8"
 HALF = "autocast={'parts': ['aligner'], 'dtype': 'float16'}"
 # Adam makes a whole step of a gradient that is nothing but rounding.
 PLAIN = ["optim_wrapper.optimizer={'type': 'SGD', 'lr': 0.02, 'momentum': 0.9}"]
-PLAIN += ["optim_wrapper.clip_grad.max_norm=0.5"]
+# One that is clipped in every step would hide that it is a mean.
+PLAIN += ["optim_wrapper.clip_grad=None"]
+CLIPPED = "optim_wrapper.clip_grad={'max_norm': 0.5}"
 CONTRASTIVE = ["loss={'type': 'contrastive', 'learnable': True}", "warm_up=None"]
 BIGRU = [
     "plugin=sgraf",
@@ -42,6 +49,7 @@ BIGRU = [
     "model.aligner={'type': 'similarity_vectors', 'dim': 8, 'similarity_dim': 4, 'head': 'saf'}",
     "loss={'type': 'triplet', 'negatives': 'hardest', 'reduction': 'mean'}",
     *PLAIN,
+    CLIPPED,
 ]
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] red green blue dog cat boat near far"
 
@@ -80,7 +88,7 @@ def trials(tmp_path_factory):
     """A server for all tests of this file."""
     made = BertTrials(tmp_path_factory.mktemp("trials"))
     yield made
-    made.server.communicate(timeout=30)
+    made.server.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +104,7 @@ def shares(trials):
 
 
 def test_a_bert_in_shares_ends_as_whole(trials, bert, shares):
-    """Clipped, averaged, in five groups of weights: to 1e-6; and each process has half."""
+    """In five groups of weights, with their average: to 1e-6; and each process has half."""
     assert furthest(shares, bert) < CLOSE
     assert "5 groups of weights are divided" in trials.said("shares")
     for held, moments, whole in trials.held("shares"):
@@ -131,7 +139,7 @@ def test_pieces_frozen_layers_and_kept_weights_change_nothing(trials):
 @pytest.mark.parametrize(
     ("name", "count", "settings", "pieces"),
     [
-        ("bigru", 2, BIGRU, 1),  # with batch norms, and an aligner that learns
+        ("bigru", 2, BIGRU, 1),  # with batch norms, an aligner that learns, and clipped
         ("temperature", 2, CONTRASTIVE, 1),  # a number that has no axis
         ("three", 3, ["data.batch_size=6", "data.by=caption"], 2),  # shares of unequal sizes
         ("uneven", 2, ["data.batch_size=6", "data.by=caption", *PLAIN], 3),  # fewer images
@@ -192,13 +200,29 @@ def test_another_strategy_is_another_setting(trials):
 
 
 def test_what_cannot_be_divided_is_refused(trials):
-    """Layers that are not there, with the nearest; an optimiser that remembers other shapes."""
+    """Layers that are not there, with the nearest; an optimiser that torch cannot divide."""
     wrong = "strategy={'type': 'fully_shard', 'layers': ['text_encoder.embd']}"
     assert trials.attempt("no-layers", 2, wrong) == [1, 1]
     assert "called so. Did you mean 'text_encoder.embed'" in trials.said("no-layers")
     factored = "optim_wrapper.optimizer={'type': 'TorchAdafactor', 'lr': 0.01, 'weight_decay': 0.0}"
     assert trials.attempt("factored", 2, factored, DIVIDED) == [1, 1]
     assert "Take another, such as AdamW or SGD" in trials.said("factored")
+
+
+def test_what_an_optimiser_remembers_has_the_shape_of_the_weight():
+    """Else it could not be taken apart again; a count of steps is no such thing."""
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        weight, moment = (distribute_tensor(torch.ones(4, 3), mesh) for _ in range(2))
+        optimizer = SimpleNamespace(state={weight: {"moment": moment, "step": torch.tensor(1.0)}})
+        check_moments(optimizer)
+        optimizer.state[weight]["rows"] = distribute_tensor(torch.ones(4), mesh)
+        with pytest.raises(InputError, match=r"remembers 'rows' of shape \(4,\) for \(4, 3\)"):
+            check_moments(optimizer)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_one_process_keeps_its_weights_and_says_so(tmp_path):

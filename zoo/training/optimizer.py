@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..spelling import nearest
 from .engine import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, OptimWrapper
 from .nonfinite import NotFiniteError
-from .shards import by_kind, clip_gradients, is_shared, whole
+from .shards import by_kind, clip_gradients, dividing, is_shared, whole
 
 FIRST_SCALE = 2.0**16
 LEAST_SCALE = 1.0
@@ -49,7 +49,8 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
             self._clip(error_if_nonfinite=True)
         except RuntimeError as error:
             raise NotFiniteError("norm of the gradient", math.nan) from error
-        self.optimizer.step(**options)
+        with dividing(self.optimizer):
+            self.optimizer.step(**options)
 
     def _clip(self, **settings: Any) -> None:
         parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
@@ -59,7 +60,8 @@ class FiniteOptimWrapper(OptimWrapper):  # type: ignore[misc]
         before = scaler.get_scale()
         scaler.unscale_(self.optimizer)
         self._clip()
-        scaler.step(self.optimizer)  # or not, where the gradient was not finite
+        with dividing(self.optimizer):
+            scaler.step(self.optimizer)  # or not, where the gradient was not finite
         scaler.update()
         if scaler.get_scale() < before:
             self.overflows += 1

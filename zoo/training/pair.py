@@ -23,7 +23,6 @@ from .data import TrainingBatch
 from .engine import OptimWrapper
 from .gathering import ALONE, sum_gradients, summed
 from .nonfinite import NotFiniteError
-from .sharding import settle
 from .shards import is_shared
 
 
@@ -70,7 +69,6 @@ class TrainedPair(nn.Module):
             loss = self._learn(batch, optim_wrapper)
         except NotFiniteError as fault:
             self.answer(fault)
-            settle(self)
             loss = math.nan
         optim_wrapper.zero_grad()
         return {"loss": loss, "overflows": optim_wrapper.overflows}

@@ -122,15 +122,6 @@ def described(model: nn.Module) -> str:
     )
 
 
-def settle(module: nn.Module) -> None:
-    """Give back the whole weights that a step has left behind that did not come to its end."""
-    from torch.distributed.fsdp import FSDPModule
-
-    for one in module.modules():
-        if isinstance(one, FSDPModule):
-            one.reshard()
-
-
 def _units(model: MatchingModel, layers: list[str] | None) -> list[nn.Module]:
     """What is divided as one, inner modules before those around them."""
     parts = {name: getattr(model, name) for name in PARTS if getattr(model, name) is not None}

@@ -6,7 +6,8 @@ other tensors as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -111,6 +112,17 @@ def clip_gradients(
         nn.utils.clip_grads_with_norm_(kind, max_norm, total, foreach)
 
 
+@contextmanager
+def dividing(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within, an optimiser that cannot update shared parameters is told as an `InputError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("DTensor", "Sharding propagation")):
+            raise
+        raise _indivisible(optimizer, f"fails ({str(error).splitlines()[0][:200]})") from error
+
+
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
     """Raise `InputError` where an optimiser remembers of a shared parameter what has other shapes.
 
@@ -121,9 +133,12 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
             if not is_shared(parameter) or not isinstance(value, Tensor) or not value.ndim:
                 continue
             if not is_shared(value) or value.shape != parameter.shape:
-                raise InputError(
-                    f"The optimiser {type(optimizer).__name__} keeps {name!r} of shape "
-                    f"{tuple(value.shape)} for weights of shape {tuple(parameter.shape)}, which a "
-                    "strategy cannot divide. Take another, such as AdamW or SGD, or leave "
-                    "strategy out."
-                )
+                shapes = f"of shape {tuple(value.shape)} for {tuple(parameter.shape)}"
+                raise _indivisible(optimizer, f"remembers {name!r} {shapes}")
+
+
+def _indivisible(optimizer: torch.optim.Optimizer, fault: str) -> InputError:
+    return InputError(
+        f"The optimiser {type(optimizer).__name__} {fault}, where a strategy has divided the "
+        "weights. Take another, such as AdamW or SGD, or leave strategy out."
+    )
