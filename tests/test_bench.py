@@ -127,13 +127,16 @@ def test_a_training_step_has_the_gradients_of_the_published_one(run, tmp_path):
 
 def test_soft_alignment_is_measured_beside_the_published_loops(run, tmp_path):
     """Either side attends; scores are the same, which the measurement itself checks."""
-    small = ("--set", "batch=3", *SMALL[:-1], "rounds=1")
+    small = ("--set", "batch=16", *SMALL[:-1], "rounds=1")
 
     status, _, error = run("bench", "soft", *small, "--json", tmp_path / "r.json")
 
     assert status == 0, error
     found = json.loads((tmp_path / "r.json").read_text())
-    assert len(found["rows"]) == 2 * (3 + 2)
+    assert len(found["rows"]) == 2 * (3 + 2 + 3)
+    last = found["rows"][-1]
+    assert last["variant"] == "two passes: regions attend, training, hardest negatives"
+    assert float(last["told"]["gradients' difference"]) < 1e-4
     assert "Lee et al., ECCV 2018" in found["baseline"]
     plain = next(row for row in found["rows"] if row["variant"].startswith("float32"))
     assert float(plain["told"]["largest difference"]) < 1e-5

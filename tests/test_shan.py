@@ -15,6 +15,7 @@ from zoo.catalogue.registry import shipped_registry
 from zoo.components import build
 from zoo.data.vocabulary import Vocabulary
 from zoo.errors import InputError
+from zoo.kernels import products as multiplying
 from zoo.model import MatchingModel
 from zoo.ops import l2_normalize
 from zoo.training.recipe import read_recipe
@@ -185,16 +186,27 @@ def in_float64(side: Side) -> Side:
     return Side(**parts)
 
 
-def test_float32_is_within_a_hundred_thousandth_of_float64():
-    """At the size of real pairs: 36 regions, 256 dimensions."""
+@pytest.mark.parametrize("by_one_dnn", [False, True])
+def test_float32_is_within_a_hundred_thousandth_of_float64(by_one_dnn, monkeypatch):
+    """At the size of real pairs, 36 regions, 256 dimensions; gradients too, by either library."""
+    if by_one_dnn and not multiplying.has_one_dnn():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(multiplying, "_one_dnn_is_faster", lambda: by_one_dnn)
+    monkeypatch.setattr(multiplying, "LEAST", 1)
+    monkeypatch.setattr(multiplying, "LEAST_AGAIN", 1)
     encodings = sides(ragged([36, 30], 256), ragged([12, 25, 1], 256))
     aligner = StepwiseAligner(256)
 
     scores = aligner(*encodings).scores
-    expected = aligner.double()(*map(in_float64, encodings)).scores
+    slopes = torch.autograd.grad(scores.square().sum(), list(aligner.parameters()))
+    aligner = aligner.double()
+    expected = aligner(*map(in_float64, encodings)).scores
+    wanted = torch.autograd.grad(expected.square().sum(), list(aligner.parameters()))
 
     assert (scores.dtype, expected.dtype) == (torch.float32, torch.float64)
     assert_close(scores.double(), expected, atol=1e-5, rtol=0)
+    for one, other in zip(slopes, wanted, strict=True):
+        assert_close(one.double(), other, atol=1e-5 * float(other.abs().max()), rtol=0)
 
 
 def test_scores_are_float32_under_autocast():

@@ -348,7 +348,7 @@ def test_at_real_sizes_either_library_is_within_1e_5_of_float64(
     form, turned, by_one_dnn, monkeypatch
 ):
     """Cosines and gradients, where products are so large that it matters who multiplies them."""
-    if by_one_dnn and not torch.backends.mkldnn.is_available():
+    if by_one_dnn and not multiplying.has_one_dnn():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(multiplying, "_one_dnn_is_faster", lambda: by_one_dnn)
     texts, images = unit(random_mask(56, 14), 256), unit(torch.ones(16, 36).bool(), 256)

@@ -7,7 +7,6 @@ the gradient: nothing of that size is ever kept.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +15,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
+from zoo.kernels.products import weighted_sums
+
+ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 """Numbers in a buffer, by kind of device. There are four buffers."""
 
 
@@ -83,9 +84,11 @@ class _Inputs(NamedTuple):
         return self.own.new_empty(4, rows * columns * self.own[0].numel())
 
     def _sizes(self) -> tuple[int, int]:
-        room = max(1, ELEMENTS.get(self.own.device.type, 2**26) // self.own[0].numel())
-        columns = min(room, len(self.own))
-        return min(room // columns, len(self.sources)), columns
+        elements, each = ELEMENTS.get(self.own.device.type, 2**26), self.own[0].numel()
+        columns = min(max(1, elements // each), len(self.own))
+        # Many together only where they are small: products of one source item are the fastest.
+        rows = max(1, elements // (columns * each)) if columns * each < elements // 8 else 1
+        return min(rows, len(self.sources)), columns
 
 
 class _GatedPooling(Function):
@@ -97,9 +100,9 @@ class _GatedPooling(Function):
         buffers = inputs.buffers()
         for s, q in inputs.chunks():
             chunk = inputs.chunk(s, q)
-            _, _, blended = _blend(chunk, buffers)
-            shares = _shares(blended, chunk)
-            pooled[s, q] = (shares.unsqueeze(-2) @ blended).squeeze(-2)
+            messages, gates = _messages(chunk, buffers)
+            blended = torch.lerp(messages, chunk.own, gates, out=messages)
+            pooled[s, q] = (_shares(blended, chunk).unsqueeze(-2) @ blended).squeeze(-2)
         return pooled
 
     @staticmethod
@@ -113,40 +116,30 @@ class _GatedPooling(Function):
         return (*gradients[:-1], None)
 
 
-def _blend(chunk: _Inputs, buffers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Messages, gates and blends: (source items, items, fragments, dim) each.
+def _messages(chunk: _Inputs, buffers: Tensor) -> tuple[Tensor, Tensor]:
+    """Messages and gates: (source items, items, fragments, dim) each, or one gate a fragment.
 
     The weighted sum of the sources' gates stands for the gate of the message: before its sigmoid a
     gate is linear.
     """
-    weights = chunk.weights.flatten(1, 2)
-    start = chunk.own_gates.flatten(0, 1).expand(len(weights), -1, -1)
-    shape, gates_shape = (
-        (*chunk.weights.shape[:3], source.shape[-1])
-        for source in (chunk.sources, chunk.source_gates)
-    )
-    messages = torch.bmm(weights, chunk.sources, out=_room(buffers[0], weights, chunk.sources))
-    room = _room(buffers[1], weights, chunk.source_gates)
-    gates = torch.baddbmm(start, weights, chunk.source_gates, out=room).sigmoid_().view(gates_shape)
-    messages = messages.view(shape)
-    blended = torch.lerp(messages, chunk.own, gates, out=buffers[2, : messages.numel()].view(shape))
-    return messages, gates, blended
-
-
-def _room(buffer: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """The part of a buffer that a batch of products fills."""
-    shape = (*left.shape[:2], right.shape[-1])
-    return buffer[: math.prod(shape)].view(shape)
+    weights, shape = chunk.weights.flatten(1, 2).contiguous(), chunk.weights.shape[:3]
+    messages = weighted_sums(weights, chunk.sources, out=buffers[0])
+    own_gates = chunk.own_gates.flatten(0, 1)[None]
+    gates = weighted_sums(weights, chunk.source_gates, own_gates, buffers[1]).sigmoid_()
+    return messages.view(*shape, -1), gates.view(*shape, -1)
 
 
 def _shares(blended: Tensor, chunk: _Inputs) -> Tensor:
     """How much of the pooled vector each fragment makes: (source items, items, fragments)."""
-    return (blended @ chunk.row).masked_fill(~chunk.mask, -torch.inf).softmax(dim=-1)
+    logits = blended @ chunk.row
+    return logits.masked_fill_(~chunk.mask, -torch.inf).softmax(dim=-1)
 
 
 def _accumulate(gradient: Tensor, chunk: _Inputs, gradients: _Inputs, buffers: Tensor) -> None:
     """Add what a chunk gives to the gradients of the arguments; each pair comes once."""
-    messages, gates, blended = _blend(chunk, buffers)
+    messages, gates = _messages(chunk, buffers)
+    room = buffers[2, : messages.numel()].view(messages.shape)
+    blended = torch.lerp(messages, chunk.own, gates, out=room)
 
     # c are the blends. Through sum_n softmax_n(row . c_n) c_n:
     shares = _shares(blended, chunk)
@@ -155,7 +148,7 @@ def _accumulate(gradient: Tensor, chunk: _Inputs, gradients: _Inputs, buffers: T
     gradients.row.add_(slope.flatten() @ blended.flatten(0, 2))
     left = torch.stack([shares, slope], dim=-1).flatten(0, 1)
     right = torch.stack([gradient, chunk.row.expand_as(gradient)], dim=-2).flatten(0, 1)
-    of_blended = torch.bmm(left, right, out=_room(buffers[3], left, right)).view_as(blended)
+    of_blended = weighted_sums(left, right, out=buffers[3]).view_as(blended)
 
     # Through c = m + g (x - m), g = sigmoid(h): dx = g dc, dm = (1 - g) dc, and
     # dh = g (1 - g) (x - m) dc = (c - m) dm.
@@ -172,10 +165,11 @@ def _accumulate(gradient: Tensor, chunk: _Inputs, gradients: _Inputs, buffers: T
     weights, of_messages, of_gates = (
         one.flatten(1, 2) for one in (chunk.weights, of_messages, of_gates)
     )
-    gradients.sources.baddbmm_(weights.mT, of_messages)
-    gradients.source_gates.baddbmm_(weights.mT, of_gates)
+    gradients.sources.add_(weighted_sums(weights.mT, of_messages))
+    gradients.source_gates.add_(weighted_sums(weights.mT, of_gates))
     # This way round, the products take a CPU half the time.
-    of_weights = chunk.sources @ of_messages.mT + chunk.source_gates @ of_gates.mT
+    of_weights = weighted_sums(chunk.sources, of_messages.mT)
+    of_weights = weighted_sums(chunk.source_gates, of_gates.mT, of_weights)
     gradients.weights.copy_(of_weights.mT.view_as(chunk.weights))
 
 

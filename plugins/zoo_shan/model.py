@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
+from torch.linalg import vector_norm
 
 from zoo.batch import Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
@@ -31,7 +31,7 @@ from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.attention import Attention, cosine, weigh
 from zoo.kernels.products import products
-from zoo.ops import dot_products, in_full, l2_normalize, masked_mean
+from zoo.ops import dot_products, in_full, masked_mean
 from zoo.options import check_choice, check_fraction, check_positive
 
 from .gated_pooling import gated_pooling
@@ -91,16 +91,20 @@ class WordEncoder(ReadsWords[Tokens, Side]):
 
 
 class Asked(NamedTuple):
-    """What comes of one side's asking the other: (images, texts) each.
+    """What comes of one side's asking the other: (items asked, items asking) each.
 
     local:   mean cosine of the asking fragments with their messages
     context: cosine of their context vector with what it finds on the other side
-    whole:   (images, texts, dim), the sum of these two vectors
+    whole:   (items asked, items asking, dim), the sum of these two vectors
     """
 
     local: Tensor | None = None
     context: Tensor | None = None
     whole: Tensor | None = None
+
+    def turned(self) -> Asked:
+        """With the asking items first."""
+        return Asked(*(None if part is None else part.transpose(0, 1) for part in self))
 
 
 class StepwiseAligner(Aligner[Side, Side]):
@@ -171,13 +175,15 @@ class StepwiseAligner(Aligner[Side, Side]):
 
         gram: of the images, if words ask
         """
-        affinity = _products(images.keys, texts.keys)
-        similarity = _products(images.fragments, texts.fragments)
+        affinity = _products(texts.keys, images.keys)
+        similarity = _products(texts.fragments, images.fragments)
         regions = words = Asked()
         if self.regions_ask:
-            regions = self._regions_ask(images, texts, affinity, similarity)
+            pools = _gram(texts), self.pool_regions
+            regions = self._ask(images, texts, affinity, similarity, *pools).turned()
         if gram is not None:
-            words = self._words_ask(images, gram, texts, affinity, similarity)
+            turned = _turned(affinity), _turned(similarity)
+            words = self._ask(texts, images, *turned, gram, self.pool_words)
         steps = [_mixed(self.local_share, regions.local, words.local)]
         if self.level != "local_local":
             steps.append(_mixed(self.global_share, regions.context, words.context))
@@ -187,38 +193,35 @@ class StepwiseAligner(Aligner[Side, Side]):
             steps.append(_cosine(image, text))
         return steps
 
-    def _regions_ask(
-        self, images: Side, texts: Side, affinity: Tensor, similarity: Tensor
+    def _ask(
+        self,
+        asking: Side,
+        asked: Side,
+        affinity: Tensor,
+        similarity: Tensor,
+        gram: Tensor,
+        row: Tensor | None,
     ) -> Asked:
-        """The regions' messages t* from each text, and what they make of them."""
-        weights = weigh(affinity, None, self.attention, None, sources_axis=3)
-        mixed = torch.einsum("irtw,twv->irtv", weights, _gram(texts))
-        cosines = cosine((weights * similarity).sum(dim=3), (weights * mixed).sum(dim=3))
-        local = masked_mean(cosines.transpose(1, 2), images.keys.mask[:, None])
-        if self.pool_regions is None:
-            return Asked(local)
-        context, found = self._find(images, texts, weights.permute(2, 0, 1, 3), self.pool_regions)
-        whole = (context + found).transpose(0, 1)
-        return Asked(local, cosine_similarity(context, found, dim=-1).T, whole)
+        """The messages from each asked item to the fragments that ask, and what is made of them.
 
-    def _words_ask(
-        self, images: Side, gram: Tensor, texts: Side, affinity: Tensor, similarity: Tensor
-    ) -> Asked:
-        """The words' messages v* from each image, and what they make of them."""
-        padding = ~images.keys.mask[:, :, None, None]
+        affinity, similarity: (items asked, fragments asked, items asking, fragments asking); so
+                              what is added up over the asked adds whole rows, which a CPU does many
+                              times faster than a softmax along a short last axis
+        gram: of the asked items
+        row:  that pools; None: the messages are not blended
+        """
+        padding = ~asked.keys.mask[:, :, None, None]
         weights = weigh(affinity, padding, self.attention, None, sources_axis=1)
         mixed = (gram @ weights.flatten(2)).view_as(weights)
         cosines = cosine((weights * similarity).sum(dim=1), (weights * mixed).sum(dim=1))
-        local = masked_mean(cosines, texts.keys.mask)
-        if self.pool_words is None:
+        local = masked_mean(cosines, asking.keys.mask)
+        if row is None:
             return Asked(local)
-        context, found = self._find(texts, images, weights.permute(0, 2, 3, 1), self.pool_words)
-        return Asked(local, cosine_similarity(context, found, dim=-1), context + found)
+        context = self._context(asking, asked, weights.permute(0, 2, 3, 1), row)
+        return Asked(local, *self._find(context, asked, gram))
 
-    def _find(
-        self, asking: Side, asked: Side, weights: Tensor, row: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Context vectors, and what they attend to: (items asked, items asking, dim) each.
+    def _context(self, asking: Side, asked: Side, weights: Tensor, row: Tensor) -> Tensor:
+        """Fragments blended with their messages and pooled: (items asked, items asking, dim).
 
         weights: (items asked, items asking, fragments asking, fragments asked)
         """
@@ -230,11 +233,19 @@ class StepwiseAligner(Aligner[Side, Side]):
                 f"{gates[1].shape[-1]}. Give both encoders the same gate and dim."
             )
         inputs = (weights, own, gates[0], sources, gates[1], in_full(row), asking.keys.mask)
-        context = gated_pooling(*inputs)
-        # Here the vector found is formed: one a pair costs no more than its dot products would.
-        logits = self.global_sharpness * l2_normalize(context) @ sources.mT
-        shares = logits.masked_fill(~asked.keys.mask[:, None], -torch.inf).softmax(dim=-1)
-        return context, shares @ sources
+        return gated_pooling(*inputs)
+
+    def _find(self, context: Tensor, asked: Side, gram: Tensor) -> tuple[Tensor, Tensor]:
+        """The contexts' cosines with what they attend to, and their sums with it."""
+        sources, padding = asked.fragments.embeddings, ~asked.keys.mask[:, None]
+        length = vector_norm(context, dim=-1, keepdim=True).clamp(min=1e-8)
+        similarity = context @ sources.mT / length
+        logits = (self.global_sharpness * similarity).masked_fill(padding, -torch.inf)
+        shares = logits.softmax(dim=-1)
+        square = (shares * (shares @ gram)).sum(dim=-1)
+        # For the sum what is found is formed: one vector a pair costs no more than dot products.
+        whole = torch.baddbmm(context, shares, sources)
+        return cosine((shares * similarity).sum(dim=-1), square), whole
 
     def _check(self, images: Side, texts: Side) -> None:
         """Refuse sides that were encoded for another direction or level."""
@@ -272,7 +283,9 @@ def _cosine(left: Tensor | None, right: Tensor | None) -> Tensor:
     """Along the last axis, which the result lacks."""
     assert left is not None  # what a step needs was made in the step before
     assert right is not None
-    return cosine_similarity(left, right, dim=-1)
+    lengths = vector_norm(left, dim=-1) * vector_norm(right, dim=-1)
+    cosines: Tensor = (left * right).sum(dim=-1) / lengths.clamp(min=1e-8)
+    return cosines
 
 
 def _embeddings(part: Fragments | None) -> Tensor:
@@ -280,10 +293,15 @@ def _embeddings(part: Fragments | None) -> Tensor:
     return part.embeddings
 
 
-def _products(images: Fragments, texts: Fragments) -> Tensor:
-    """(images, regions, texts, words)."""
-    made = products(images.embeddings.flatten(0, 1), texts.embeddings.flatten(0, 1))
-    return made.view(*images.mask.shape, *texts.mask.shape)
+def _products(texts: Fragments, images: Fragments) -> Tensor:
+    """(texts, words, images, regions)."""
+    made = products(texts.embeddings.flatten(0, 1), images.embeddings.flatten(0, 1))
+    return made.view(*texts.mask.shape, *images.mask.shape)
+
+
+def _turned(values: Tensor) -> Tensor:
+    """The first two axes changed with the last two, laid out anew."""
+    return values.permute(2, 3, 0, 1).contiguous()
 
 
 def _gram(side: Side) -> Tensor:

@@ -41,7 +41,7 @@ def measure(setting: Setting) -> tuple[list[Row], dict[str, Any]]:
             one = {}
             for name, score in scores.items():
                 one[name], gradients = step(score, sides, loss, pairs)
-                told[name] = {"gradients' error": f"{_error(gradients, truth):.0e}"}
+                told[name] = {"gradients' error": f"{relative_error(gradients, truth):.0e}"}
             rounds.append(one)
         by = "wall" if setting.threads > 1 else "seconds"
         found += [
@@ -102,7 +102,7 @@ def _in_double(sides: Sides) -> Sides:
     return images, texts
 
 
-def _error(gradients: list[Tensor], truth: list[Tensor]) -> float:
-    """The distance from the published algorithm's in float64, as a share of their length."""
+def relative_error(gradients: list[Tensor], truth: list[Tensor]) -> float:
+    """The distance from the published algorithm's, as a share of their length."""
     found = zip(gradients, truth, strict=True)
     return max(float((one - true).norm() / true.norm()) for one, true in found)

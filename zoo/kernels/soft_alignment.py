@@ -16,7 +16,7 @@ from ..ops import in_full
 from . import soft_passes
 from .attention import Attention, attended_cosine, attention_weights
 from .choice import uses_triton
-from .products import Rows, products
+from .products import products_into
 from .runs import Block, blocks
 from .soft_passes import gram_matrices
 
@@ -203,11 +203,10 @@ def _align(
     room = max(len(parts[0]) for parts in sources.parts) * widest
     buffers = [None if kept is not None else part.new_empty(room) for part in columns[0]]
     for number, parts in enumerate(sources.parts):
-        ready = [Rows(_in(dtype, part)) for part in parts]
+        ready = [_in(dtype, part) for part in parts]
         pieces = _pieces(sources, number, widest)
         for block, place, asked in zip(queries.blocks, queries.places, columns, strict=True):
-            several = zip(ready, asked, buffers, strict=True)
-            dots = [rows.products(column, buffer) for rows, column, buffer in several]
+            dots = list(map(products_into, buffers, ready, asked))
             if kept is not None:
                 kept += dots
             for piece in pieces:
@@ -248,8 +247,8 @@ def _carry_back(
                 for of_dot, one in zip(of_dots, both, strict=True):
                     piece.of(of_dot)[..., place] = one
         for of_column, part, of_dot in zip(of_columns, parts, of_dots, strict=True):
-            of_column += products(part.T, of_dot.T)
-        of_rows.append([products(of, column) for of, column in zip(of_dots, columns, strict=True)])
+            of_column += products_into(None, part.T, of_dot.T)
+        of_rows.append([products_into(None, *both) for both in zip(of_dots, columns, strict=True)])
         for piece, of_gram in zip(pieces, of_grams, strict=True):
             # Of a Gram matrix X X^T, whose own gradient is symmetric: 2 H X.
             piece.of(of_rows[-1][0]).baddbmm_(of_gram, piece.of(parts[0]), alpha=2)
