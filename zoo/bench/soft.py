@@ -15,7 +15,7 @@ from ..interfaces import Aligner, Pairs, Similarity
 from ..kernels.soft_alignment import Attention, soft_alignment
 from ..losses import TripletLoss
 from ..ops import masked_mean
-from ..two_pass_scoring import score_block, selection
+from ..scoring.two_pass import score_block, selection
 from .collection import Collection, collection, narrow
 from .published import stacked_attention
 from .rounds import Row, Took, rows, timed
