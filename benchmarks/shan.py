@@ -174,8 +174,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="SHAN's factorised score against the equations.")
     parser.add_argument("--dims", type=int, nargs="+", default=[1024, 256])
-    parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--texts", type=int, default=48)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--texts", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--captions", type=Path, help="real captions, for their lengths")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
