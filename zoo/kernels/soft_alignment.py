@@ -172,6 +172,11 @@ class _Piece(NamedTuple):
         """What belongs to them of a block's (fragments, n): (items, fragments, n)."""
         return values[self.rows].view(len(self.gram), -1, values.shape[1])
 
+    def in_full(self, dots: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Of a block's dot products their similarities and logits, which may be the same."""
+        full = [in_full(self.of(one)) for one in dots]
+        return full[0], full[-1]
+
 
 def _pieces(sources: _Side, number: int, widest: int) -> list[_Piece]:
     """Those of a block, where so many queries are compared at once."""
@@ -210,7 +215,7 @@ def _align(
             if kept is not None:
                 kept += dots
             for piece in pieces:
-                similarity, logits = in_full(piece.of(dots[0])), in_full(piece.of(dots[-1]))
+                similarity, logits = piece.in_full(dots)
                 passes = _passes(similarity)
                 made = passes.cosines(similarity, logits, piece.gram, block.runs, attention)
                 found[piece.items, place] = made
@@ -233,7 +238,7 @@ def _carry_back(
         for block, place in zip(queries.blocks, queries.places, strict=True):
             dots, kept = kept[: len(parts)], kept[len(parts) :]
             for piece, of_gram in zip(pieces, of_grams, strict=True):
-                similarity, logits = in_full(piece.of(dots[0])), in_full(piece.of(dots[-1]))
+                similarity, logits = piece.in_full(dots)
                 made = _passes(similarity).gradients(
                     gradient[piece.items, place],
                     similarity,
