@@ -16,6 +16,17 @@ from zoo.training.checkpoint import list_checkpoints, read_checkpoint
 
 HERE = Path(__file__).parent
 STILL = ["model.image_encoder.dropout=0.0", "checkpoint.every=None", "train_cfg.max_epochs=2"]
+SGRAF = [
+    "plugin=sgraf",
+    "vocabulary={'minimum_count': 1}",
+    "model.image_encoder={'type': 'sgraf_regions', 'feature_dim': 6, 'dim': 8, 'dropout': 0.0,"
+    " 'slots': 3}",
+    "model.text_encoder={'type': 'sgraf_words', 'dropout': 0.0, 'reader':"
+    " {'type': 'bigru', 'word_dim': 5, 'dim': 8}}",
+    "model.aligner={'type': 'similarity_vectors', 'dim': 8, 'similarity_dim': 4, 'head': 'saf'}",
+    "loss={'type': 'triplet', 'negatives': 'hardest', 'reduction': 'mean'}",
+]
+"""SGRAF in place of the toy model: a BiGRU, batch norms, and an aligner that learns."""
 
 
 class Trials:

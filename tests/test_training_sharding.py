@@ -17,7 +17,7 @@ pytest.importorskip("mmengine", reason="training needs the extra 'train'")
 pytest.importorskip("transformers", reason="BERT needs the extra 'text'")
 
 import toy_matching as toy
-from process_trials import Trials, furthest, same
+from process_trials import SGRAF, Trials, furthest, same
 from toy_runs import ToyRun, ends, equal
 from zoo.data.dataset import open_dataset
 from zoo.errors import InputError
@@ -39,18 +39,6 @@ PLAIN = ["optim_wrapper.optimizer={'type': 'SGD', 'lr': 0.02, 'momentum': 0.9}"]
 PLAIN += ["optim_wrapper.clip_grad=None"]
 CLIPPED = "optim_wrapper.clip_grad={'max_norm': 0.5}"
 CONTRASTIVE = ["loss={'type': 'contrastive', 'learnable': True}", "warm_up=None"]
-BIGRU = [
-    "plugin=sgraf",
-    "vocabulary={'minimum_count': 1}",
-    "model.image_encoder={'type': 'sgraf_regions', 'feature_dim': 6, 'dim': 8, 'dropout': 0.0,"
-    " 'slots': 3}",
-    "model.text_encoder={'type': 'sgraf_words', 'dropout': 0.0, 'reader':"
-    " {'type': 'bigru', 'word_dim': 5, 'dim': 8}}",
-    "model.aligner={'type': 'similarity_vectors', 'dim': 8, 'similarity_dim': 4, 'head': 'saf'}",
-    "loss={'type': 'triplet', 'negatives': 'hardest', 'reduction': 'mean'}",
-    *PLAIN,
-    CLIPPED,
-]
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] red green blue dog cat boat near far"
 
 
@@ -139,7 +127,7 @@ def test_pieces_frozen_layers_and_kept_weights_change_nothing(trials):
 @pytest.mark.parametrize(
     ("name", "count", "settings", "pieces"),
     [
-        ("bigru", 2, BIGRU, 1),  # with batch norms, an aligner that learns, and clipped
+        ("bigru", 2, [*SGRAF, *PLAIN, CLIPPED], 1),
         ("temperature", 2, CONTRASTIVE, 1),  # a number that has no axis
         ("three", 3, ["data.batch_size=6", "data.by=caption"], 2),  # shares of unequal sizes
         ("uneven", 2, ["data.batch_size=6", "data.by=caption", *PLAIN], 3),  # fewer images

@@ -27,7 +27,6 @@ from torch.linalg import vector_norm
 from zoo.batch import Fragments, Regions, Tokens
 from zoo.encoders.regions import ReadsRegions
 from zoo.encoders.words import ReadsWords
-from zoo.errors import InputError
 from zoo.interfaces import Aligner, Similarity, TextEncoder
 from zoo.kernels.attention import Attention, cosine, weigh
 from zoo.kernels.products import products
@@ -35,7 +34,15 @@ from zoo.ops import dot_products, in_full, masked_mean
 from zoo.options import check_choice, check_fraction, check_positive
 
 from .gated_pooling import gated_pooling
-from .side import DIRECTIONS, LEVELS, Side, SideProjections, blocks_of_lengths, by_length
+from .side import (
+    DIRECTIONS,
+    LEVELS,
+    Side,
+    SideProjections,
+    blocks_of_lengths,
+    by_length,
+    check_sides,
+)
 
 
 class RegionEncoder(ReadsRegions[Side]):
@@ -157,7 +164,7 @@ class StepwiseAligner(Aligner[Side, Side]):
         self.pool_words = _row(dim) if gated and self.words_ask else None
 
     def forward(self, images: Side, texts: Side) -> Similarity:
-        self._check(images, texts)
+        check_sides(images, texts, self.direction, self.level)
         with torch.autocast(images.keys.mask.device.type, enabled=False):
             (images,) = blocks_of_lengths(images, [len(images)], [images.keys.mask.shape[1]])
             places, blocks = by_length(texts)
@@ -227,11 +234,6 @@ class StepwiseAligner(Aligner[Side, Side]):
         """
         own, sources = asking.fragments.embeddings, asked.fragments.embeddings
         gates = _embeddings(asking.own_gates), _embeddings(asked.gates)
-        if gates[0].shape[-1] != gates[1].shape[-1]:
-            raise InputError(
-                f"One side has {gates[0].shape[-1]} gates a fragment and the other "
-                f"{gates[1].shape[-1]}. Give both encoders the same gate and dim."
-            )
         inputs = (weights, own, gates[0], sources, gates[1], in_full(row), asking.keys.mask)
         return gated_pooling(*inputs)
 
@@ -246,22 +248,6 @@ class StepwiseAligner(Aligner[Side, Side]):
         # For the sum what is found is formed: one vector a pair costs no more than dot products.
         whole = torch.baddbmm(context, shares, sources)
         return cosine((shares * similarity).sum(dim=-1), square), whole
-
-    def _check(self, images: Side, texts: Side) -> None:
-        """Refuse sides that were encoded for another direction or level."""
-        gated, last = self.level != "local_local", self.level == "global_global"
-        for side, asks, answers in (
-            (images, self.regions_ask, self.words_ask),
-            (texts, self.words_ask, self.regions_ask),
-        ):
-            parts = (side.own_gates, side.gates, side.whole)
-            wanted = [asks and gated, answers and gated, last and not asks]
-            if [part is not None for part in parts] != wanted:
-                raise InputError(
-                    "The images or the texts were encoded for another direction or level than the "
-                    f"aligner's, {self.direction} and {self.level}. Give image_encoder, "
-                    "text_encoder and aligner the same direction and level."
-                )
 
 
 def _row(dim: int) -> nn.Parameter:
@@ -289,7 +275,7 @@ def _cosine(left: Tensor | None, right: Tensor | None) -> Tensor:
 
 
 def _embeddings(part: Fragments | None) -> Tensor:
-    assert part is not None  # `_check` has seen it
+    assert part is not None  # `check_sides` has seen it
     return part.embeddings
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, Fragments
+from zoo.errors import InputError
 from zoo.ops import in_full, masked_mean
 from zoo.options import check_choice
 
@@ -108,3 +109,27 @@ def blocks_of_lengths(side: Side, counts: list[int], lengths: list[int]) -> list
         return [Fragments(in_full(units[:, :n]), mask[:, :n]) for units, mask, n in pieces]
 
     return [Side(*block) for block in zip(*map(blocks, vars(side).values()), strict=True)]
+
+
+def check_sides(images: Side, texts: Side, direction: str, level: str) -> None:
+    """Raise `InputError` for sides that were encoded for another variant than the aligner's."""
+    gated, last = level != "local_local", level == "global_global"
+    regions_ask, words_ask = direction != "t2i", direction != "i2t"
+    for side, asks, answers in ((images, regions_ask, words_ask), (texts, words_ask, regions_ask)):
+        parts = (side.own_gates, side.gates, side.whole)
+        wanted = [asks and gated, answers and gated, last and not asks]
+        if [part is not None for part in parts] != wanted:
+            raise InputError(
+                "The images or the texts were encoded for another direction or level than the "
+                f"aligner's, {direction} and {level}. Give image_encoder, text_encoder and aligner "
+                "the same direction and level."
+            )
+    for asking, asked in ((images, texts), (texts, images)):
+        if asking.own_gates is None or asked.gates is None:
+            continue
+        own, other = asking.own_gates.embeddings.shape[-1], asked.gates.embeddings.shape[-1]
+        if own != other:
+            raise InputError(
+                f"One side has {own} gates a fragment and the other {other}. Give both encoders "
+                "the same gate and dim."
+            )

@@ -96,7 +96,7 @@ class Shares:
     def __init__(self, run: Run, processes: int, strategy: Mapping[str, Any] | None) -> None:
         used = strategy if processes > 1 else None
         self.groups = divided(run.model, run.loss, used) if used else []
-        self.kept = bool(used) and not (used or {})["reshard_after_forward"]
+        self.kept = used is not None and not used["reshard_after_forward"]
         self.members = {one for group in self.groups for one in group}
         self.processes = processes
 

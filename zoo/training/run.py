@@ -194,13 +194,12 @@ class Run:
 
     def _divided(self, strategy: Mapping[str, Any] | None) -> Gathered:
         """Divide the weights, where the recipe has a strategy and others are there to have some."""
-        if strategy is None:
-            return lambda: nullcontext(self.model)
-        if self.processes.count == 1:
+        if strategy is not None and self.processes.count == 1:
             self.warn(
                 "strategy: one process has nobody to divide the weights with, and keeps them "
                 "whole; --nproc 2 starts two"
             )
+        if strategy is None or self.processes.count == 1:
             return lambda: nullcontext(self.model)
         gathered = shard(self.model, self.loss, strategy)
         self._say(described(self.model))

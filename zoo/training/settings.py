@@ -40,14 +40,10 @@ WRAPPED = (
 )
 OURS = "strategy=dict(type='fully_shard', reshard_after_forward={reshard})"
 WHOLE = "leave strategy out: processes share a batch without one"
-MMENGINE = {
-    "FSDPStrategy": OURS.format(reshard=True),
-    "MMFullyShardedDataParallel": OURS.format(reshard=True),
-    "DeepSpeedStrategy": OURS.format(reshard=True),
-    "ColossalAIStrategy": OURS.format(reshard=True),
-    "DDPStrategy": WHOLE,
-    "SingleDeviceStrategy": WHOLE,
-}
+DIVIDING = ("FSDPStrategy", "MMFullyShardedDataParallel", "DeepSpeedStrategy", "ColossalAIStrategy")
+MMENGINE = dict.fromkeys(DIVIDING, OURS.format(reshard=True)) | dict.fromkeys(
+    ("DDPStrategy", "SingleDeviceStrategy"), WHOLE
+)
 """MMEngine's strategies, and what to write in their place."""
 
 
