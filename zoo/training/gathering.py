@@ -20,6 +20,10 @@ from ..processes import Processes, lost_told
 
 BatchT = TypeVar("BatchT", bound=Batch)
 ALONE = Processes()
+# As torch calls it from 2.13 on, and before.
+REDUCE_SCATTER: Any = getattr(
+    distributed, "reduce_scatter_single", distributed.reduce_scatter_tensor
+)
 BUCKET = 1 << 24
 """How many numbers are summed over the processes at once: 64 MB of float32."""
 
@@ -118,7 +122,7 @@ class _Gathered(torch.autograd.Function):
         with talking():
             if gradient.is_cuda:  # gloo has no such sum
                 own = torch.empty_like(gradient[number])
-                distributed.reduce_scatter_tensor(own, gradient.contiguous())
+                REDUCE_SCATTER(own, gradient.contiguous())
                 return own
             total = gradient.clone(memory_format=torch.contiguous_format)
             distributed.all_reduce(total)

@@ -22,18 +22,15 @@ from ..errors import InputError
 from ..interfaces import Loss
 from ..model import MatchingModel
 from ..spelling import nearest
-from .gathering import talking
+from .gathering import REDUCE_SCATTER, talking
 from .shards import is_shared, whole
 
 Gathered = Callable[[], AbstractContextManager[MatchingModel]]
 """Gives the model with whole weights, on every process, while a block runs."""
 
 PARTS = ("extractor", "image_encoder", "text_encoder")
-# As torch calls them from 2.13 on, and before.
+# As torch calls it from 2.13 on, and before.
 ALL_GATHER: Any = getattr(distributed, "all_gather_single", distributed.all_gather_into_tensor)
-REDUCE_SCATTER: Any = getattr(
-    distributed, "reduce_scatter_single", distributed.reduce_scatter_tensor
-)
 LEAST = 1 << 18
 """A layer of fewer numbers goes with what is around it: a message of its own would not pay."""
 
